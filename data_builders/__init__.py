@@ -1,0 +1,1 @@
+"""From pages and public sets to rows of one schema."""

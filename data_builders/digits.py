@@ -1,0 +1,299 @@
+"""Handwritten records: a small retrieval dataset of interleaved text and images, made from real scans, offline.
+
+A document is a person's record whose three-digit code is written by hand, in three scans. A query gives the code in
+words or numerals, in other scans of the same digits, or in a mix of both; nothing but the code leads to its record.
+"""
+
+import io
+import itertools
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import sklearn
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from nyx_hf.data_builders.digits_text import QUESTIONS, RECORDS, SUMMARY, WORDS, draw_person
+from nyx_hf.data_builders.schema import FEATURES, Row
+from nyx_hf.data_builders.writing import write_dataset
+from nyx_hf.model_cards.dataset_card import DatasetFacts, Source
+
+TASKS = ("text→interleaved", "images→interleaved", "interleaved→interleaved")
+SPLITS = ("train", "test")
+Code = tuple[int, int, int]
+CODES: tuple[Code, ...] = tuple(itertools.product(range(10), range(10), range(10)))  # 000 … 999
+
+
+@dataclass
+class DigitsConfig(datasets.BuilderConfig):
+    """What to make: the config's name (`corpus`, `queries` or `triplets`) and the settings of the dataset.
+
+    Attributes:
+        seed: Decides everything that is drawn.
+        train_documents: Records to train on; their codes may repeat.
+        test_documents: Records to test on, at most 1000: each has a code of its own.
+        image_size: Width and height of a scan in pixels, enlarged from 8 × 8.
+        test_scans: How many of the 1,797 scans are kept for the test split alone.
+        negatives: Hard negatives a triplet, the nearest codes first: other digits in one place where there are such.
+    """
+
+    seed: int = 0
+    train_documents: int = 4000
+    test_documents: int = 400
+    image_size: int = 28
+    test_scans: int = 500
+    negatives: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        limits = {
+            "train_documents": (1, None),
+            "test_documents": (1, len(CODES)),
+            "image_size": (8, None),
+            "test_scans": (300, 1497),
+            "negatives": (0, None),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if value < low or (high is not None and value > high):
+                raise ValueError(f"found {name}={value}, expected {f'{low} to {high}' if high else f'at least {low}'}")
+
+
+class DigitsBuilder(datasets.GeneratorBasedBuilder):
+    """The handwritten records as `datasets` builds them: `DigitsBuilder(config_name="corpus", seed=1)`."""
+
+    VERSION = datasets.Version("1.0.0")
+    BUILDER_CONFIG_CLASS = DigitsConfig
+    BUILDER_CONFIGS = tuple(DigitsConfig(name=name) for name in ("corpus", "queries", "triplets"))
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=FEATURES[self.config.name])
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        return [datasets.SplitGenerator(name=split, gen_kwargs={"split": split}) for split in SPLITS]
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, Row]]:
+        yield from enumerate(make_digits(self.config)[self.config.name][split])
+
+
+def build_digits(
+    out_dir: str | Path,
+    *,
+    seed: int = 0,
+    train_documents: int = 4000,
+    test_documents: int = 400,
+    image_size: int = 28,
+    overwrite: bool = False,
+) -> Path:
+    """Writes the handwritten records as a dataset folder.
+
+    Args:
+        out_dir: The folder to make.
+        seed: See `DigitsConfig`, as for the next three.
+        train_documents: Records to train on.
+        test_documents: Records to test on.
+        image_size: Pixels a side of a scan.
+        overwrite: Whether a dataset that stands there may be replaced.
+
+    Returns:
+        The folder, which `load_dataset(folder, "corpus")` reads.
+
+    Raises:
+        FileExistsError: If `out_dir` holds something that may not be replaced.
+        ValueError: If a setting is out of range.
+    """
+    config = DigitsConfig(
+        seed=seed, train_documents=train_documents, test_documents=test_documents, image_size=image_size
+    )
+    made = make_digits(config)
+    facts = _facts(config, made)
+    return write_dataset(out_dir, made["corpus"], made["queries"], made["triplets"], facts, overwrite=overwrite)
+
+
+def make_digits(config: DigitsConfig) -> dict[str, dict[str, list[Row]]]:
+    """Makes all rows.
+
+    Args:
+        config: The settings; its name is not looked at.
+
+    Returns:
+        Rows by config and split.
+    """
+    rows: dict[str, dict[str, list[Row]]] = {"corpus": {}, "queries": {}, "triplets": {}}
+    scans = _scans(config)
+    for split in SPLITS:
+        rng = random.Random(f"{config.seed}/{split}")
+        if split == "test":
+            codes = rng.sample(CODES, config.test_documents)
+        else:
+            codes = rng.choices(CODES, k=config.train_documents)
+        records = [_record(f"{split}-d{number:05d}", code, scans[split], rng) for number, code in enumerate(codes)]
+        rows["corpus"][split] = [{"id": record.id, "content": record.content} for record in records]
+        rows["queries"][split], rows["triplets"][split] = _questions(split, records, scans[split], config, rng)
+    return rows
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """One handwritten digit: its number among the scans, and its picture as a stored image."""
+
+    number: int
+    image: Row
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A document, with what its content was made from."""
+
+    id: str
+    name: str
+    code: Code
+    scans: tuple[int, ...]
+    content: list[Row]
+
+
+def _scans(config: DigitsConfig) -> dict[str, dict[int, list[_Scan]]]:
+    """Draws the scans by split and digit; no scan is in both splits."""
+    digits = load_digits()
+    order = list(range(len(digits.target)))
+    random.Random(f"{config.seed}/scans").shuffle(order)
+    shares = {"test": order[: config.test_scans], "train": order[config.test_scans :]}
+    drawn: dict[str, dict[int, list[_Scan]]] = {split: defaultdict(list) for split in SPLITS}
+    for split, numbers in shares.items():
+        for number in numbers:
+            image = _picture(digits.images[number], config.image_size)
+            drawn[split][int(digits.target[number])].append(_Scan(number, image))
+    return drawn
+
+
+def _picture(ink: np.ndarray, size: int) -> Row:
+    """Draws a scan of ink from 0 to 16, float (8, 8), as dark on white: a stored image of `size` pixels a side."""
+    grey = np.round(255 - ink * (255 / 16)).astype(np.uint8)  # (8, 8)
+    png = io.BytesIO()
+    Image.fromarray(grey).resize((size, size), Image.Resampling.LANCZOS).convert("RGB").save(png, format="PNG")
+    return {"bytes": png.getvalue(), "path": None}
+
+
+def _record(record_id: str, code: Code, scans: dict[int, list[_Scan]], rng: random.Random) -> _Record:
+    """Writes a record; who it is about is drawn apart from the code, and tells nothing about it."""
+    person = draw_person(rng)
+    before, after = (words.format(**person) for words in rng.choice(RECORDS))
+    chosen = [rng.choice(scans[digit]) for digit in code]
+    content = [_text(before), *(_image(scan) for scan in chosen), _text(after)]
+    return _Record(record_id, person["name"], code, tuple(scan.number for scan in chosen), content)
+
+
+def _questions(
+    split: str, records: Sequence[_Record], scans: dict[int, list[_Scan]], config: DigitsConfig, rng: random.Random
+) -> tuple[list[Row], list[Row]]:
+    """Asks for each record in three ways: queries and triplets."""
+    by_code: dict[Code, list[_Record]] = defaultdict(list)
+    for record in records:
+        by_code[record.code].append(record)
+    queries: list[Row] = []
+    triplets: list[Row] = []
+    for record in records:
+        right = [record, *(other for other in by_code[record.code] if other is not record)]
+        seen = {number for other in right for number in other.scans}
+        for task in TASKS:
+            query_id = f"{split}-q{len(queries):05d}"
+            shown = [
+                rng.choice([s for s in scans[digit] if s.number not in seen] or scans[digit]) for digit in record.code
+            ]
+            answers = list(dict.fromkeys(other.name for other in right))
+            content = _query(task, record.code, shown, rng)
+            queries.append({"id": query_id, "content": content, "answers": answers, "task": task, "source": "digits"})
+            triplets.append(
+                {
+                    "query_id": query_id,
+                    "positive_ids": [other.id for other in right],
+                    "negative_ids": [other.id for other in _nearest(record.code, by_code, config.negatives, rng)],
+                }
+            )
+    return queries, triplets
+
+
+def _query(task: str, code: Code, shown: Sequence[_Scan], rng: random.Random) -> list[Row]:
+    """Writes a query for a code, of which `shown` are scans, in one of the three ways."""
+    if task == "images→interleaved":
+        return [_image(scan) for scan in shown]
+    before, after = rng.choice(QUESTIONS)
+    written = [WORDS[digit] for digit in code] if rng.random() < 0.5 else [str(digit) for digit in code]
+    pictured = set() if task == "text→interleaved" else set(rng.sample(range(3), rng.choice((1, 2))))
+    content: list[Row] = []
+    text = before
+    for place in range(3):
+        if place in pictured:
+            content += [_text(text), _image(shown[place])]
+            text = ""
+        else:
+            text += written[place]
+        text += " " if place < 2 else after
+    return [*content, _text(text)]
+
+
+def _nearest(code: Code, by_code: dict[Code, list[_Record]], count: int, rng: random.Random) -> list[_Record]:
+    """Draws records whose code differs in as few places as there are any, never in none."""
+    drawn: list[_Record] = []
+    for places in (1, 2, 3):
+        if len(drawn) < count:
+            near = [record for other in _differing(code, places) for record in by_code.get(other, ())]
+            drawn += rng.sample(near, min(count - len(drawn), len(near)))
+    return drawn
+
+
+def _differing(code: Code, places: int) -> Iterator[Code]:
+    """Lists the codes that have other digits in exactly so many places."""
+    for changed in itertools.combinations(range(3), places):
+        first, second, third = (
+            [other for other in range(10) if other != digit] if place in changed else [digit]
+            for place, digit in enumerate(code)
+        )
+        yield from itertools.product(first, second, third)
+
+
+def _text(text: str) -> Row:
+    return {"type": "text", "text": text}
+
+
+def _image(scan: _Scan) -> Row:
+    return {"type": "image", "image": scan.image}
+
+
+def _facts(config: DigitsConfig, made: dict[str, dict[str, list[Row]]]) -> DatasetFacts:
+    """What the card says."""
+    changed = {"seed": config.seed, "train_documents": config.train_documents}
+    changed |= {"test_documents": config.test_documents, "image_size": config.image_size}
+    call = ", ".join(f"{name}={value}" for name, value in changed.items())
+    tasks = Counter(str(row["task"]) for rows in made["queries"].values() for row in rows)
+    return DatasetFacts(
+        name="handwritten-records",
+        pretty_name="Handwritten records",
+        summary=SUMMARY,
+        license="cc-by-4.0",
+        sources=[
+            Source(
+                "Optical Recognition of Handwritten Digits (UCI Machine Learning Repository)",
+                "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
+                "cc-by-4.0",
+            ),
+        ],
+        configs={},
+        default_config="preview",
+        tags=["synthetic"],
+        command=f"python -c \"from nyx_hf.data_builders.digits import build_digits; build_digits('digits', {call})\"",
+        seed=config.seed,
+        revisions={"scikit-learn (`load_digits`)": sklearn.__version__},
+        counts={
+            **{f"{split} documents": len(rows) for split, rows in made["corpus"].items()},
+            **{f"queries, {task}": count for task, count in tasks.items()},
+            "train scans": 1797 - config.test_scans,
+            "test scans": config.test_scans,
+        },
+    )

@@ -1,0 +1,1 @@
+"""Cards, licences and citations: made from facts, never typed."""

@@ -1,0 +1,137 @@
+"""BibTeX of the papers, libraries and data that models and datasets build on, by key."""
+
+from collections.abc import Sequence
+
+
+def _arxiv(key: str, title: str, author: str, number: str) -> str:
+    """Writes the entry of a preprint; the year is in its number."""
+    return (
+        f"@misc{{{key},\n  title = {{{title}}},\n  author = {{{author}}},\n  year = {{20{number[:2]}}},\n"
+        f"  eprint = {{{number}}},\n  archivePrefix = {{arXiv}},\n  url = {{https://arxiv.org/abs/{number}}}\n}}"
+    )
+
+
+CITATIONS: dict[str, str] = {
+    "nyx": _arxiv(
+        "zhang2025nyx",
+        "Towards Mixed-Modal Retrieval for Universal Retrieval-Augmented Generation",
+        "Zhang, Chenghao and Dong, Guanting and Yang, Xinyu and Dou, Zhicheng",
+        "2510.17354",
+    ),
+    "u-marvel": _arxiv(
+        "li2025umarvel",
+        "{U-MARVEL}: Unveiling Key Factors for Universal Multimodal Retrieval via Embedding Learning with {MLLMs}",
+        "Li, Xiaojie and Li, Chu and Chen, Shi-Zhe and Chen, Xi",
+        "2507.14902",
+    ),
+    "rzenembed": _arxiv(
+        "jian2025rzenembed",
+        "{RzenEmbed}: Towards Comprehensive Multimodal Retrieval",
+        "Jian, Weijian and Zhang, Yajun and Liang, Dawei and Xie, Chunyu and He, Yixiao and Leng, Dawei and "
+        "Yin, Yuhui",
+        "2510.27350",
+    ),
+    "matryoshka": """@inproceedings{kusupati2022matryoshka,
+  title = {Matryoshka Representation Learning},
+  author = {Kusupati, Aditya and Bhatt, Gantavya and Rege, Aniket and Wallingford, Matthew and Sinha, Aditya and
+    Ramanujan, Vivek and Howard-Snyder, William and Chen, Kaifeng and Kakade, Sham and Jain, Prateek and Farhadi, Ali},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume = {35},
+  year = {2022}
+}""",
+    "infonce": _arxiv(
+        "oord2018infonce",
+        "Representation Learning with Contrastive Predictive Coding",
+        "van den Oord, Aaron and Li, Yazhe and Vinyals, Oriol",
+        "1807.03748",
+    ),
+    "lora": _arxiv(
+        "hu2021lora",
+        "{LoRA}: Low-Rank Adaptation of Large Language Models",
+        "Hu, Edward J. and Shen, Yelong and Wallis, Phillip and Allen-Zhu, Zeyuan and Li, Yuanzhi and Wang, Shean and "
+        "Wang, Lu and Chen, Weizhu",
+        "2106.09685",
+    ),
+    "qwen2-vl": _arxiv(
+        "wang2024qwen2vl",
+        "{Qwen2-VL}: Enhancing Vision-Language Model's Perception of the World at Any Resolution",
+        "Wang, Peng and Bai, Shuai and Tan, Sinan and Wang, Shijie and Fan, Zhihao and Bai, Jinze and others",
+        "2409.12191",
+    ),
+    "qwen2.5-vl": _arxiv(
+        "bai2025qwen25vl",
+        "{Qwen2.5-VL} Technical Report",
+        "Bai, Shuai and Chen, Keqin and Liu, Xuejing and Wang, Jialin and Ge, Wenbin and Song, Sibo and others",
+        "2502.13923",
+    ),
+    "qwen3-vl": _arxiv(
+        "bai2025qwen3vl",
+        "{Qwen3-VL} Technical Report",
+        "Bai, Shuai and Cai, Yuxuan and Chen, Ruizhe and Chen, Keqin and Chen, Xionghui and others",
+        "2511.21631",
+    ),
+    "sentence-transformers": """@inproceedings{reimers2019sentencebert,
+  title = {Sentence-{BERT}: Sentence Embeddings using {Siamese} {BERT}-Networks},
+  author = {Reimers, Nils and Gurevych, Iryna},
+  booktitle = {Proceedings of the 2019 Conference on Empirical Methods in Natural Language Processing},
+  year = {2019},
+  url = {https://arxiv.org/abs/1908.10084}
+}""",
+    "transformers": """@inproceedings{wolf2020transformers,
+  title = {Transformers: State-of-the-Art Natural Language Processing},
+  author = {Wolf, Thomas and Debut, Lysandre and Sanh, Victor and Chaumond, Julien and Delangue, Clement and others},
+  booktitle = {Proceedings of the 2020 Conference on Empirical Methods in Natural Language Processing: System
+    Demonstrations},
+  year = {2020},
+  url = {https://aclanthology.org/2020.emnlp-demos.6}
+}""",
+    "datasets": """@inproceedings{lhoest2021datasets,
+  title = {Datasets: A Community Library for Natural Language Processing},
+  author = {Lhoest, Quentin and Villanova del Moral, Albert and Jernite, Yacine and Thakur, Abhishek and others},
+  booktitle = {Proceedings of the 2021 Conference on Empirical Methods in Natural Language Processing: System
+    Demonstrations},
+  year = {2021},
+  url = {https://aclanthology.org/2021.emnlp-demo.21}
+}""",
+    "peft": """@misc{mangrulkar2022peft,
+  title = {{PEFT}: State-of-the-art Parameter-Efficient Fine-Tuning methods},
+  author = {Mangrulkar, Sourab and Gugger, Sylvain and Debut, Lysandre and Belkada, Younes and Paul, Sayak and
+    Bossan, Benjamin},
+  year = {2022},
+  url = {https://github.com/huggingface/peft}
+}""",
+    "digits": """@misc{alpaydin1998digits,
+  title = {Optical Recognition of Handwritten Digits},
+  author = {Alpaydin, Ethem and Kaynak, Cenk},
+  year = {1998},
+  howpublished = {UCI Machine Learning Repository},
+  doi = {10.24432/C50P49}
+}""",
+    "scikit-learn": """@article{pedregosa2011scikitlearn,
+  title = {Scikit-learn: Machine Learning in {Python}},
+  author = {Pedregosa, Fabian and Varoquaux, Ga\\"el and Gramfort, Alexandre and Michel, Vincent and others},
+  journal = {Journal of Machine Learning Research},
+  volume = {12},
+  pages = {2825--2830},
+  year = {2011}
+}""",
+}
+"""Entries by key; a card names the keys it needs."""
+
+
+def bibtex(keys: Sequence[str]) -> str:
+    """Joins the entries of some keys.
+
+    Args:
+        keys: Keys of `CITATIONS`; a key named twice is printed once.
+
+    Returns:
+        BibTeX, entries parted by an empty line.
+
+    Raises:
+        ValueError: If a key is unknown.
+    """
+    unknown = [key for key in keys if key not in CITATIONS]
+    if unknown:
+        raise ValueError(f"unknown citation {', '.join(map(repr, unknown))}; the known ones are {sorted(CITATIONS)}")
+    return "\n\n".join(CITATIONS[key] for key in dict.fromkeys(keys))

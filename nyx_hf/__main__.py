@@ -1,0 +1,6 @@
+"""`python -m nyx_hf` is `nyx-hf`."""
+
+from nyx_hf.cli import main
+
+if __name__ == "__main__":
+    main()

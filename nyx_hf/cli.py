@@ -1,0 +1,192 @@
+"""The command line, `nyx-hf`. What a command needs is imported inside it, so that `--help` is quick."""
+
+import json
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+
+from nyx_hf._version import __version__
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEBUG = "NYX_DEBUG"  # an environment variable, so that the processes a command starts see it too
+
+app = typer.Typer(
+    name="nyx-hf",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()
+
+
+def one_line(error: Exception) -> str:
+    """Says what went wrong in one line.
+
+    Args:
+        error: What was raised. Our own errors, bad values and file errors speak for themselves; anything else is
+            named, since nobody foresaw it.
+
+    Returns:
+        The line, without a full stop.
+    """
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    message = " ".join(str(error).split()) or "no message"
+    if isinstance(error, OSError | ValueError) or type(error).__module__.startswith("nyx_hf."):
+        return message
+    return f"{type(error).__name__}: {message} ({DEBUG}=1 shows where)"
+
+
+def errors_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
+    """Ends a command that raises with one line and exit code 1; a traceback only if it was asked for."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:
+            if os.environ.get(DEBUG):
+                raise
+            typer.echo(f"error: {one_line(error)}", err=True)
+            raise typer.Exit(1) from error
+
+    return run
+
+
+def _examples(*lines: str) -> str:
+    """Lays examples out for the end of a help page; the first character keeps their lines apart."""
+    return "\b\n" + "\n".join(["Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nyx-hf {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=_examples(
+        "nyx-hf quickstart    # start here: a retriever from scratch, in minutes",
+        "nyx-hf doctor        # what is installed, and what is missing",
+    )
+)
+def nyx_hf(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help=f"Show tracebacks ({DEBUG}=1 does the same).")] = False,
+) -> None:
+    """Train, publish and use retrievers for any ordered mix of text, images and video."""
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
+@app.command(epilog=_examples("nyx-hf quickstart --out runs/quickstart --seed 0"))
+@errors_in_one_line
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder for the model, the dataset and the report.")] = Path(
+        "runs/quickstart"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; the built-in number if left out.")] = None,
+) -> None:
+    """Build data, train a small retriever, show what it finds.
+
+    Everything from scratch: minutes on two CPU cores, no network. Run again, it goes on where it stopped; on a
+    finished folder it prints its table.
+    """
+    from nyx_hf.quickstart import run_quickstart
+
+    run_quickstart(out, seed, steps)
+
+
+@app.command(epilog=_examples("nyx-hf train my-recipe.yaml learning_rate=2e-5 max_steps=100"))
+@errors_in_one_line
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a built-in recipe.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that differ from the recipe's.")
+    ] = None,
+    num_processes: Annotated[
+        int, typer.Option("--num-processes", "-n", min=1, help="Processes to train with, one for each GPU.")
+    ] = 1,
+) -> None:
+    """Train a retriever by a recipe."""
+    for override in overrides or []:
+        if "=" not in override:
+            raise typer.BadParameter(
+                f"{override!r} is not KEY=VALUE, such as learning_rate=2e-5", param_hint="KEY=VALUE"
+            )
+    from nyx_hf.trainer.launch import train_command
+
+    raise typer.Exit(train_command(recipe, overrides or [], num_processes))
+
+
+@app.command(
+    epilog=_examples(
+        "nyx-hf push runs/quickstart/model your-name/nyx-digits --tag v1",
+        "nyx-hf push runs/quickstart/dataset your-name/nyx-digits --public",
+    )
+)
+@errors_in_one_line
+def push(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a model, an adapter or a dataset.")],
+    repo_id: Annotated[str, typer.Argument(metavar="REPO_ID", help="Where it goes on the Hub: owner/name.")],
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Visibility of a new repository (private by default).")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Tag for the commit; tags that exist are never moved.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch to push to (main by default).")] = None,
+    message: Annotated[str | None, typer.Option(help="Commit message.")] = None,
+    create: Annotated[bool, typer.Option("--create/--no-create", help="Make the repository if it is missing.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Publish a model, adapter or dataset on the Hub.
+
+    Everything is checked first (a card with a licence, whole weights, no local paths), then goes up in one commit, so
+    a push that fails leaves the repository as it was. Log in once with `hf auth login`, or set HF_TOKEN.
+    """
+    from nyx_hf.hub import push_to_hub
+
+    commit = push_to_hub(
+        folder, repo_id, private=private, tag=tag, revision=revision, commit_message=message, create=create
+    )
+    if as_json:
+        typer.echo(json.dumps({"repo_id": repo_id, "commit": commit.oid, "url": commit.commit_url, "tag": tag}))
+    else:
+        typer.echo(f"pushed {folder} to {repo_id}{f', tagged {tag}' if tag else ''}: {commit.commit_url}")
+
+
+@app.command(epilog=_examples("nyx-hf doctor --json"))
+@errors_in_one_line
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Also ask the Hub whose token it is.")] = False,
+) -> None:
+    """Show what is installed, missing or broken.
+
+    Package versions, the torch backend, the Hub's address and login, optional extras. Ends with exit code 0 if nothing
+    is broken, 1 otherwise; what is optional may be missing.
+    """
+    from nyx_hf import doctor as examination
+
+    findings = examination.examine(online)
+    if as_json:
+        typer.echo(json.dumps(examination.as_json(findings), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(examination.as_text(findings))
+    raise typer.Exit(0 if examination.is_well(findings) else 1)

@@ -1,0 +1,1 @@
+"""Objectives, batches, the trainer and its recipes."""

@@ -1,0 +1,166 @@
+"""The arguments of a training run, out of a recipe and what was typed."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from trl import TrlParser
+
+from nyx_hf.trainer.arguments import NyxTrainingArguments
+from nyx_hf.trainer.recipe_files import (
+    RECIPES,
+    RecipeError,
+    check_keys,
+    find_recipe,
+    merge,
+    parse_overrides,
+    read_recipe,
+    to_words,
+)
+
+
+@dataclass
+class ModelArguments:
+    """Which model is trained.
+
+    Args:
+        model: Hub id or folder of a vision-language model or of a retriever; `tiny:qwen2_5_vl` makes a small random
+            one.
+        model_revision: branch, tag or commit of it.
+        preset: how a plain vision-language model becomes a retriever.
+        settings: `nyx` settings that differ from the preset's or the retriever's own, as JSON.
+        dtype: type of the weights; left out, the checkpoint's own.
+        attn_implementation: `sdpa`, `eager`, `flash_attention_2`, …
+    """
+
+    model: str = field(metadata={"help": "Hub id or folder; `tiny:qwen2_5_vl` makes a small random one."})
+    model_revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit of the model."})
+    preset: str = field(default="nyx", metadata={"help": "How a plain VLM becomes a retriever."})
+    settings: str | None = field(default=None, metadata={"help": "`nyx` settings that differ, as JSON."})
+    dtype: str | None = field(default=None, metadata={"help": "Type of the weights."})
+    attn_implementation: str | None = field(default=None, metadata={"help": "`sdpa`, `flash_attention_2`, …"})
+
+    @property
+    def changed_settings(self) -> dict[str, Any]:
+        """The settings as a mapping.
+
+        Raises:
+            RecipeError: they are no JSON object.
+        """
+        return _mapping("settings", self.settings)
+
+
+@dataclass
+class DataArguments:
+    """What is trained and evaluated on.
+
+    Args:
+        datasets: folders or Hub ids with the configs `corpus`, `queries` and `triplets`, each with `@revision` where
+            one is meant; `build:digits` makes the handwritten records.
+        split: split of the triplets to train on.
+        eval_dataset: folder or Hub id to evaluate retrieval on.
+        eval_split: split of its triplets.
+        eval_queries: only so many queries of it.
+        build: settings of a dataset that is built, as JSON.
+    """
+
+    datasets: list[str] = field(metadata={"help": "Folders or Hub ids (with @revision); `build:digits` makes one."})
+    split: str = field(default="train", metadata={"help": "Split of the triplets to train on."})
+    eval_dataset: str | None = field(default=None, metadata={"help": "Folder or Hub id to evaluate on."})
+    eval_split: str = field(default="test", metadata={"help": "Split of the triplets to evaluate on."})
+    eval_queries: int | None = field(default=None, metadata={"help": "Evaluate on the first so many queries."})
+    build: str | None = field(default=None, metadata={"help": "Settings of a dataset that is built, as JSON."})
+
+    @property
+    def build_settings(self) -> dict[str, Any]:
+        """The settings of a dataset that is built as a mapping.
+
+        Raises:
+            RecipeError: they are no JSON object.
+        """
+        return _mapping("build", self.build)
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """All arguments of a run.
+
+    Args:
+        model: which model.
+        data: which data.
+        training: how.
+        typed: the run as a command to repeat it by, without the launcher.
+    """
+
+    model: ModelArguments
+    data: DataArguments
+    training: NyxTrainingArguments
+    typed: str
+
+
+_KINDS = (ModelArguments, DataArguments, NyxTrainingArguments)
+
+
+def parse_run(words: Sequence[str]) -> RunArguments:
+    """Reads `--config RECIPE key=value …`.
+
+    Args:
+        words: the command line without the program.
+
+    Returns:
+        The arguments, types checked.
+
+    Raises:
+        RecipeError: the recipe or a setting cannot be used.
+        ValueError: values contradict each other.
+    """
+    path, values = _settled(words)
+    model, data, training = _Parser(_KINDS).parse_args_into_dataclasses(to_words(values))
+    _mapping("settings", model.settings)  # refused now, not after the model was loaded
+    _mapping("build", data.build)
+    shown = f"trainer/recipes/{path.name}" if path.parent.resolve() == RECIPES else str(words[1])
+    return RunArguments(model, data, training, shlex.join(["trainer/train.py", "--config", shown, *words[2:]]))
+
+
+def check_run(words: Sequence[str]) -> None:
+    """Checks keys and types of a run, without touching any device.
+
+    Args:
+        words: the command line without the program.
+
+    Raises:
+        RecipeError: the recipe or a setting cannot be used.
+    """
+    _Parser(_KINDS).parse_args(to_words(_settled(words)[1]))
+
+
+def _settled(words: Sequence[str]) -> tuple[Path, dict[str, Any]]:
+    """Finds the recipe and settles its values."""
+    if len(words) < 2 or words[0] != "--config":
+        raise RecipeError("usage: train.py --config RECIPE [key=value …]")
+    path = find_recipe(words[1])
+    values = merge(read_recipe(path), parse_overrides(words[2:]))
+    check_keys(values, {entry.name for kind in _KINDS for entry in fields(kind)})
+    return path, values
+
+
+def _mapping(name: str, text: str | None) -> dict[str, Any]:
+    """Reads a setting that is a JSON object."""
+    try:
+        values = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{name} is no JSON object: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{name} is {text}; give a mapping")
+    return values
+
+
+class _Parser(TrlParser):
+    """TRL's parser, whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        said = message.replace("the following arguments are required:", "missing settings:")
+        raise RecipeError(said.replace("argument ", "").replace("--", ""))

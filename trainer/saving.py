@@ -1,0 +1,215 @@
+"""What a training run leaves: a Hub-ready folder with its card."""
+
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from nyx_hf._version import __version__
+from nyx_hf.model_cards.licences import license_file_text
+from nyx_hf.model_cards.model_card import Metric, ModelFacts, model_card, model_licence
+from nyx_hf.trainer.adapters import merged, without_adapter
+from nyx_hf.trainer.arguments import NyxTrainingArguments
+from nyx_hf.trainer.retrieval_evaluation import RetrievalSet
+
+_PACKAGES = ("torch", "transformers", "sentence-transformers", "peft", "accelerate", "datasets")
+_SHOWN = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "num_train_epochs",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "optim",
+    "weight_decay",
+    "max_grad_norm",
+    "bf16",
+    "fp16",
+    "temperature",
+    "matryoshka_weights",
+    "shared_negatives",
+    "negatives_per_query",
+    "gather_negatives",
+    "unique_positives",
+    "freeze_vision",
+)
+_SHOWN_LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_target")
+
+# What a checkpoint holds besides the model, to resume from.
+_RESUME_FILES = ("optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth", "trainer_state.json")
+
+
+def save_retriever(
+    model: PreTrainedModel | PeftModel,
+    folder: str | Path,
+    *,
+    state_dict: Mapping[str, Tensor] | None = None,
+    merge: bool = False,
+) -> None:
+    """Writes a retriever's Hub-ready folder, or its adapter.
+
+    Args:
+        model: the retriever, with an adapter or without.
+        folder: where to.
+        state_dict: its weights, where they were gathered from several processes.
+        merge: write a whole model with the adapter merged in.
+    """
+    if not isinstance(model, PeftModel):
+        model.save_pretrained(folder, state_dict=state_dict)
+    elif merge:
+        merged(model).save_pretrained(folder)
+    else:
+        # embedding layers are no target; looking whether they should be saved would ask the Hub
+        model.save_pretrained(str(folder), state_dict=state_dict, save_embedding_layers=False)
+
+
+def copy_model_files(checkpoint: str | Path, folder: str | Path) -> None:
+    """Copies a checkpoint's model to another folder, leaving out what serves to resume.
+
+    Args:
+        checkpoint: the checkpoint's folder.
+        folder: where to.
+    """
+    shutil.copytree(checkpoint, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_RESUME_FILES))
+
+
+def hub_name(model: PreTrainedModel | PeftModel) -> str | None:
+    """Tells the Hub id that a model was loaded by.
+
+    Args:
+        model: the retriever.
+
+    Returns:
+        `owner/name`, or None for a local folder.
+    """
+    name = str(without_adapter(model).name_or_path)
+    return name if name.count("/") == 1 and not name.startswith((".", "~", "/")) and not Path(name).exists() else None
+
+
+def run_facts(
+    model: PreTrainedModel | PeftModel,
+    args: NyxTrainingArguments,
+    metrics: list[Metric],
+    extra: Mapping[str, Any],
+    *,
+    adapter: bool,
+) -> ModelFacts:
+    """Collects what a card says of a training run.
+
+    Args:
+        model: the retriever.
+        args: what it is trained with.
+        metrics: what was measured.
+        extra: fields of `ModelFacts` that the caller knows better, such as `datasets`, `command`, `license`.
+        adapter: the folder holds the adapter alone.
+
+    Returns:
+        The facts.
+    """
+    retriever = without_adapter(model)
+    settings = retriever.settings
+    base = hub_name(model) or (Path(str(retriever.name_or_path)).name if adapter else None)
+    facts = ModelFacts(
+        name=args.hub_model_id or Path(str(args.output_dir)).absolute().name,
+        summary=_summary(base, adapter),
+        base_model=base,
+        settings=settings.to_dict(),
+        needs_trust=settings.needs_remote_code,
+        dims=list(settings.matryoshka_dims),
+        metrics=metrics,
+        hyperparameters=_hyperparameters(args),
+        seed=args.seed,
+        versions=_versions(),
+        git_commit=_git_commit(),
+        citations=_citations(retriever, args),
+        adapter=adapter,
+    )
+    return replace(facts, **extra)
+
+
+def write_card(facts: ModelFacts, folder: str | Path) -> None:
+    """Writes README.md, and LICENSE where the licence has a name of its own.
+
+    Args:
+        facts: what the card says.
+        folder: the model's folder.
+
+    Raises:
+        LicenceError: the wanted licence is laxer than the base model's or the data's.
+    """
+    target = Path(folder)
+    model_card(facts).save(target / "README.md")
+    text = license_file_text(model_licence(facts), facts.base_model or "its base model")
+    if text is not None:
+        (target / "LICENSE").write_text(text, encoding="utf-8")
+
+
+def card_metrics(scores: Mapping[str, float], dataset: RetrievalSet, prefix: str) -> list[Metric]:
+    """Turns logged scores into a card's metrics.
+
+    Args:
+        scores: as logged, each name beginning with `prefix` and an underscore.
+        dataset: what was measured on.
+        prefix: `eval`, or `eval_<name>` where there are several sets.
+
+    Returns:
+        Recall at each cut-off and nDCG at the last, at full width and at each prefix.
+    """
+    ndcg = f"ndcg@{max(int(name.rsplit('@', 1)[1]) for name in scores if '@' in name)}"
+    metrics = []
+    for name, value in scores.items():
+        if not name.startswith(f"{prefix}_") or not ("recall@" in name or name.endswith(ndcg)):
+            continue
+        short = name.removeprefix(f"{prefix}_")
+        dim, metric = short.removeprefix("dim_").split("_", 1) if short.startswith("dim_") else (None, short)
+        metrics.append(Metric(metric, float(value), dataset.name, dim=int(dim) if dim else None))
+    return metrics
+
+
+def _summary(base: str | None, adapter: bool) -> str:
+    origin = f"trained from `{base}`" if base else "trained"
+    what = "An adapter" if adapter else "A universal mixed-modal retriever"
+    return f"{what}, {origin} with nyx_hf {__version__}: any ordered mix of text, images and video becomes one vector."
+
+
+def _citations(retriever: PreTrainedModel, args: NyxTrainingArguments) -> list[str]:
+    backbone = {"qwen2_vl": "qwen2-vl", "qwen2_5_vl": "qwen2.5-vl", "qwen3_vl": "qwen3-vl"}.get(
+        retriever.config.model_type
+    )
+    keys = ["nyx", "infonce", "matryoshka", backbone, *(("lora", "peft") if args.use_lora else ()), "transformers"]
+    return [key for key in keys if key]
+
+
+def _hyperparameters(args: NyxTrainingArguments) -> dict[str, Any]:
+    """The arguments worth repeating, with enumerations as their values."""
+    names: Iterable[str] = (*_SHOWN, *_SHOWN_LORA) if args.use_lora else _SHOWN
+    values = {name: value for name, value in args.to_dict().items() if name in set(names) and value is not None}
+    return {**values, "processes": args.world_size}
+
+
+def _versions() -> dict[str, str]:
+    found = {"nyx-hf": __version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    """The commit of this code where it runs from a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    asked = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
+    done = subprocess.run(asked, cwd=root, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None

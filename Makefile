@@ -40,7 +40,7 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	touch $@
 
 # The stock Qwen processors import torchvision, whose wheel does not load beside a CPU torch. The tests that compare with
-# them get it in a folder of its own, on the path of their subprocesses only (tests/stock_processors.py).
+# them get it in a folder of its own, on the path of their subprocesses only (tests/fresh.py).
 $(VENV)/.dev: $(VENV)/.base
 	$(PIP) --editable ".[dev]"
 	$(PIP) --no-deps --target $(STOCK) --upgrade torchvision==0.28.0

@@ -47,7 +47,7 @@ class DigitsConfig(datasets.BuilderConfig):
     train_documents: int = 4000
     test_documents: int = 400
     image_size: int = 28
-    test_scans: int = 500
+    test_scans: int = 300
     negatives: int = 2
 
     def __post_init__(self) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 
+from nyx_hf.data_builders.loading import load_tables
 from nyx_hf.data_builders.schema import Row, SchemaError, matching_split, present_parts
 
 _REQUIRED = {
@@ -85,7 +86,7 @@ class TripletDataset(torch.utils.data.Dataset[Row]):
             SchemaError: If a column or an id is missing, or a row has no positive.
             ValueError: If there is no such config or split.
         """
-        tables = {config: load_dataset(str(path_or_repo), config, revision=revision) for config in _REQUIRED}
+        tables = load_tables(path_or_repo, _REQUIRED, revision)
         if split not in tables["triplets"]:
             raise ValueError(
                 f"found the splits {sorted(tables['triplets'])} in the triplets of {path_or_repo}, expected "

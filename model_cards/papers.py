@@ -30,6 +30,18 @@ class PaperEntry:
 _INDEX = (
     PaperEntry(
         "nyx",
+        "§3.1",
+        "mixed-modal content: an ordered sequence of texts, images and videos",
+        ("nyx_hf.modeling.content_nyx.parse_content",),
+    ),
+    PaperEntry(
+        "nyx",
+        "§3.3",
+        "the hidden state of the final `<EOS>` as the embedding, an instruction before each query",
+        ("nyx_hf.modeling.pooling_nyx.pool", "nyx_hf.modeling.configuration_nyx.preset_settings"),
+    ),
+    PaperEntry(
+        "nyx",
         "Eq. 1",
         "contrastive loss over in-batch and hard negatives with a temperature",
         ("nyx_hf.trainer.losses.ContrastiveLoss",),
@@ -39,6 +51,18 @@ _INDEX = (
         "Eq. 2",
         "Matryoshka: the loss of each embedding prefix, weighted and summed",
         ("nyx_hf.trainer.losses.MatryoshkaLoss",),
+    ),
+    PaperEntry(
+        "u-marvel",
+        "§3.1",
+        "findings 1 and 2: bidirectional attention, mean pooling, the instruction's tokens left out of the mean",
+        ("nyx_hf.modeling.pooling_nyx.pool", "nyx_hf.modeling.configuration_nyx.preset_settings"),
+    ),
+    PaperEntry(
+        "rzenembed",
+        "§3.4.4",
+        "system prompt and representation prompts",
+        ("nyx_hf.modeling.templates_nyx.chat_template", "nyx_hf.modeling.configuration_nyx.preset_settings"),
     ),
 )
 

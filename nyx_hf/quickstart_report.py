@@ -217,10 +217,11 @@ def _examples(scores: Scores, unseen: RetrievalSet) -> list[Example]:
     kinds, query_ids = [row["task"] for row in asked], [row["id"] for row in asked]
     right = [scores.found[query_id][0][0] in unseen.relevant[query_id] for query_id in query_ids]
     examples = []
-    for kind in dict.fromkeys(kinds):
+    for number, kind in enumerate(dict.fromkeys(kinds)):
         rows = [at for at, other in enumerate(kinds) if other == kind]
+        rows = rows[4 * number :] + rows[: 4 * number]  # records that the other kinds do not show
         good, bad = [at for at in rows if right[at]], [at for at in rows if not right[at]]
-        for at in sorted([*good[:1], *bad[:1], *good[1:2]][:2]):
+        for at in [*good[:1], *bad[:1], *good[1:2]][:2]:
             hits = [
                 Hit(_item(documents[found]), value, found in unseen.relevant[query_ids[at]])
                 for found, value in scores.found[query_ids[at]]

@@ -4,19 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import load_dataset
 
-from nyx_hf.data_builders.schema import present_parts
+from nyx_hf.data_builders.schema import Row, present_parts
 from nyx_hf.modeling.modeling_nyx import NyxModel
 
 # Runs where nyx_hf cannot be imported: what loads is the folder's own code.
 _SCRIPT = """
-import json, sys, warnings
+import json, sys, tempfile, warnings
 warnings.filterwarnings("ignore")
 sys.modules["nyx_hf"] = None
 import numpy as np
@@ -25,7 +25,8 @@ from sentence_transformers import SentenceTransformer
 from transformers import AutoModel
 
 folder, dataset, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-rows = load_dataset(dataset, "queries", split=f"test[:{count}]")
+cache = tempfile.TemporaryDirectory()  # the shared one goes by the folder's name, which others may have used
+rows = load_dataset(dataset, "queries", split=f"test[:{count}]", cache_dir=cache.name)
 parts = [[{k: v for k, v in part.items() if v is not None} for part in row["content"]] for row in rows]
 ours = AutoModel.from_pretrained(folder, trust_remote_code=True).encode([{"content": p} for p in parts])
 theirs = SentenceTransformer(folder, trust_remote_code=True, device="cpu").encode(
@@ -33,7 +34,6 @@ theirs = SentenceTransformer(folder, trust_remote_code=True, device="cpu").encod
 )
 print("VECTORS " + json.dumps({"auto": ours.tolist(), "sentence_transformers": theirs.tolist()}))
 """
-_COUNT = 12
 _TOLERANCE = 1e-5
 
 
@@ -68,12 +68,13 @@ class SavedModelCheck:
         )
 
 
-def check_saved_model(folder: Path, dataset: Path, model: NyxModel) -> SavedModelCheck:
+def check_saved_model(folder: Path, dataset: Path, queries: Sequence[Row], model: NyxModel) -> SavedModelCheck:
     """Compares a saved retriever, loaded by others' means in a fresh process, with the one in memory.
 
     Args:
         folder: The saved retriever.
-        dataset: A dataset folder with test queries.
+        dataset: A dataset folder, whose test queries are encoded there.
+        queries: The same test queries.
         model: The retriever that was saved.
 
     Returns:
@@ -83,7 +84,7 @@ def check_saved_model(folder: Path, dataset: Path, model: NyxModel) -> SavedMode
         RuntimeError: The saved folder does not load.
     """
     done = subprocess.run(
-        [sys.executable, "-c", _SCRIPT, str(folder.resolve()), str(dataset.resolve()), str(_COUNT)],
+        [sys.executable, "-c", _SCRIPT, str(folder.resolve()), str(dataset.resolve()), str(len(queries))],
         capture_output=True,
         text=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
@@ -94,10 +95,9 @@ def check_saved_model(folder: Path, dataset: Path, model: NyxModel) -> SavedMode
     if done.returncode != 0 or not lines:
         raise RuntimeError(f"the saved model in {folder} does not load in a fresh process:\n{done.stderr[-2000:]}")
     found = {name: np.asarray(vectors) for name, vectors in json.loads(lines[-1][8:]).items()}
-    rows = load_dataset(str(dataset), "queries", split=f"test[:{_COUNT}]")
-    ours = model.encode([{"content": present_parts(row["content"])} for row in rows])
+    ours = model.encode([{"content": present_parts(row["content"])} for row in queries])
     return SavedModelCheck(
-        len(rows),
+        len(ours),
         float(np.abs(found["auto"] - ours).max()),
         float(np.abs(found["sentence_transformers"] - found["auto"]).max()),
     )

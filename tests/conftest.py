@@ -2,10 +2,14 @@
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# caches of the tests' own: datasets finds local folders by their name alone, those of earlier runs too
+_HOME = tempfile.TemporaryDirectory(prefix="nyx-hf-tests-", ignore_cleanup_errors=True)
+os.environ["HF_HOME"] = _HOME.name
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -317,6 +317,24 @@ def test_video_frames_in_all_forms_agree(tiny_model: NyxModel) -> None:
     assert distance(listed, tiny_model.encode({"video": frames[::-1]})) > 1e-4  # time matters
 
 
+def test_a_video_file_is_sampled_and_embedded(tiny_model: NyxModel, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 64
+        for seed in range(30):  # three seconds
+            frame = av.VideoFrame.from_image(noise_image(64, 64, seed // 10))
+            for packet in stream.encode(frame):
+                file.mux(packet)
+        for packet in stream.encode():
+            file.mux(packet)
+    plan = tiny_model.processor.plan({"video": path})
+    assert 4 <= len(plan.frames[0].images) <= 7  # two frames a second
+    vector = tiny_model.encode({"text": "what moves", "video": path})
+    assert distance(vector, tiny_model.encode({"text": "what moves", "video": plan.frames[0].images})) < 1e-5
+
+
 def test_video_patches_equal_the_image_processors(tiny_model: NyxModel) -> None:
     """A still video of one temporal step has the patches of its picture."""
     image = noise_image(56, 84, 1)

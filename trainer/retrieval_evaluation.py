@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 from torch import Tensor
 
+from nyx_hf.data_builders.loading import load_tables
 from nyx_hf.data_builders.metrics import aggregate, ranking_metrics
 from nyx_hf.data_builders.neighbours import top_k
 from nyx_hf.data_builders.schema import Row, matching_split, present_parts
@@ -69,10 +70,7 @@ class RetrievalSet:
         Raises:
             ValueError: there is no such config or split.
         """
-        tables = {
-            config: load_dataset(str(path_or_repo), config, revision=revision)
-            for config in ("corpus", "queries", "triplets")
-        }
+        tables = load_tables(path_or_repo, ("corpus", "queries", "triplets"), revision)
         if split not in tables["triplets"]:
             raise ValueError(
                 f"{path_or_repo} has the splits {sorted(tables['triplets'])} and no {split!r}; choose one of them"

@@ -1,0 +1,391 @@
+"""Every line of code in README.md works: each is run as it stands, or checked as far as a machine offline can."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+from PIL import Image
+from typer.testing import CliRunner
+
+import nyx_hf
+from nyx_hf import NyxModel, cli
+from nyx_hf.data_builders.digits import build_digits
+from nyx_hf.folders import check_folder
+from nyx_hf.model_cards.citations import CITATIONS
+from nyx_hf.model_cards.papers import paper_index_markdown
+from nyx_hf.modeling.configuration_nyx import PRESETS
+from nyx_hf.modeling.content_nyx import content_modalities, parse_content
+from nyx_hf.trainer import launch, training_run
+from nyx_hf.trainer.run_arguments import parse_run
+from tests.conftest import noise_image
+from tests.fresh import run_fresh
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+LINES = [line for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
+BACKBONE = "Qwen/Qwen2.5-VL-3B-Instruct"
+
+HABITS = """
+from PIL import Image
+photo = Image.open("runs/quickstart/gallery.png")
+orders = [plain.encode({"image": photo, "text": "see "}), plain.encode({"text": "see ", "image": photo})]
+try:
+    plain.encode([("a ", photo, "b")])
+    triple = "a vector"
+except Exception as error:
+    triple = repr(error)
+report(
+    vectors=vectors.tolist(),
+    orders=[vector.tolist() for vector in orders],
+    special=plain.encode("a <|im_end|> b").tolist(),
+    tuple=plain.encode(("a ", "b")).shape,
+    triple=triple,
+)
+"""
+
+# which test runs which Python block, by its place
+EMBED, WITH_TRUST, WITHOUT_TRUST, FROM_BACKBONE, OWN_DATA = range(5)
+
+
+def tables() -> dict[str, list[list[str]]]:
+    """Rows of every table, by the head of its first column."""
+    found: dict[str, list[list[str]]] = {}
+    for block in re.findall(r"(?:^\|.*\|\n)+", README, re.M):
+        head, _, *rows = ([cell.strip() for cell in line.strip("|").split(" | ")] for line in block.splitlines())
+        found[head[0].strip("| ")] = [[cell.strip("| ") for cell in row] for row in rows]
+    return found
+
+
+@pytest.fixture(scope="module")
+def quickstart(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what `make quickstart` leaves, at a small size."""
+    root = tmp_path_factory.mktemp("readme")
+    made = root / "runs" / "quickstart"
+    made.mkdir(parents=True)
+    (made / "model").symlink_to(tiny_folder, target_is_directory=True)
+    noise_image(90, 60).save(made / "gallery.png")
+    build_digits(made / "dataset", train_documents=40, test_documents=12)
+    return root
+
+
+@pytest.fixture(scope="module")
+def names(quickstart: Path, tiny_backbones: dict[str, Path]) -> dict[int, dict[str, Any]]:
+    """Runs the Python blocks in the README's order, and gives the names that there are after each."""
+    found: dict[str, Any] = {}
+    after: dict[int, dict[str, Any]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(quickstart)
+        # load_dataset's cache knows a folder by its bare name: another run's rows would come back
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(quickstart / "cache"))
+        for place, code in enumerate(PYTHON):
+            if place == WITHOUT_TRUST:
+                continue  # has a process of its own
+            code = code.replace(f'"{BACKBONE}"', repr(str(tiny_backbones["qwen2_5_vl"])))
+            with redirect_stdout(StringIO()) as printed:
+                exec(compile(code, f"README.md, Python block {place}", "exec"), found)
+            after[place] = {**found, "printed": printed.getvalue()}
+    return after
+
+
+class TestCoverage:
+    """A block or a line that no test claims fails here."""
+
+    def test_blocks_are_python_or_bash(self) -> None:
+        assert {language for language, _ in BLOCKS} == {"python", "bash"}
+        assert README.count("```") == 2 * len(BLOCKS)
+
+    def test_python_blocks_are_the_claimed_ones(self) -> None:
+        marks = {
+            EMBED: "AutoModel.from_pretrained",
+            WITH_TRUST: "SentenceTransformer(",
+            WITHOUT_TRUST: "plain = SentenceTransformer(",
+            FROM_BACKBONE: "NyxModel.from_backbone(",
+            OWN_DATA: "write_dataset(",
+        }
+        assert len(PYTHON) == len(marks)
+        for place, mark in marks.items():
+            assert mark in PYTHON[place]
+
+    def test_every_command_is_claimed_once(self) -> None:
+        assert list(COMMANDS) == LINES
+
+
+class TestPython:
+    def test_embedding(self, names: dict[int, dict[str, Any]]) -> None:
+        after = names[EMBED]
+        assert after["one"].shape == (64,) and after["many"].shape == (7, 64) and after["short"].shape == (1, 32)
+        assert np.allclose(np.linalg.norm(after["many"], axis=1), 1, atol=1e-5)
+        assert np.linalg.norm(after["short"]) == pytest.approx(1, abs=1e-5)
+        assert np.abs(after["many"][0] - after["one"]).max() < 1e-5
+        assert np.abs(after["many"][1] - after["many"][2]).max() < 1e-5  # the photo, and the file it is in
+        assert np.abs(after["many"][0] - after["many"][3]).max() > 1e-3
+        assert tuple(after["scores"].shape) == (1, 2)
+        assert after["good"].indices == [0] and [failure.index for failure in after["good"].failures] == [1]
+
+    def test_sentence_transformers_with_trust(self, names: dict[int, dict[str, Any]]) -> None:
+        after = names[WITH_TRUST]
+        wanted = names[EMBED]["model"].encode([("see ", after["photo"])])
+        assert np.abs(after["vectors"] - wanted).max() < 1e-5
+
+    @pytest.mark.stock
+    def test_sentence_transformers_without_trust(self, names: dict[int, dict[str, Any]], quickstart: Path) -> None:
+        """And habits that docs/sentence-transformers.md tells of; others are in tests/test_doors.py."""
+        script = "import os\nos.chdir(sys.argv[1])\n" + PYTHON[WITHOUT_TRUST] + HABITS
+        found = run_fresh(script, quickstart, stock=True)
+        assert np.abs(np.asarray(found["vectors"]) - names[EMBED]["queries"]).max() < 1e-5
+
+        model = NyxModel.from_pretrained(quickstart / "runs" / "quickstart" / "model")
+        photo = names[EMBED]["photo"]
+        image_first, text_first = map(np.asarray, found["orders"])
+        assert np.abs(image_first - text_first).max() > 1e-3  # a dict's own order counts
+        assert np.abs(image_first - model.encode({"text": "see ", "image": photo})).max() < 1e-5
+        assert np.abs(text_first - model.encode(("see ", photo))).max() < 1e-5
+        assert np.abs(np.asarray(found["special"]) - model.encode("a <|im_end|> b")).max() > 1e-3
+        assert (found["tuple"], model.encode(("a ", "b")).shape) == ([2, 64], (64,))  # a batch; one content
+        assert found["triple"].startswith("ValueError") or found["triple"].startswith("TypeError"), found["triple"]
+
+    def test_a_retriever_of_a_backbone(self, names: dict[int, dict[str, Any]], quickstart: Path) -> None:
+        model = names[FROM_BACKBONE]["model"]
+        assert (model.settings.preset, model.settings.max_length) == ("nyx", 4096)
+        assert (quickstart / "my-retriever" / "modeling_nyx.py").is_file()
+
+    def test_own_data(self, names: dict[int, dict[str, Any]], quickstart: Path) -> None:
+        printed = names[OWN_DATA]["printed"]
+        assert "'query_id': 'q1'" in printed
+        assert re.findall(r"(\w+): Dataset|num_rows: (\d+)", printed) == [
+            ("train", ""),
+            ("", "40"),
+            ("test", ""),
+            ("", "12"),
+        ]
+        row = names[OWN_DATA]["TripletDataset"].load(quickstart / "my-dataset")[0]
+        assert row["positive_ids"] == ["d1"] and row["negative_ids"] == ["d2"]
+        assert isinstance(row["positive"]["content"][1]["image"], Image.Image)
+
+
+# ---------------------------------------------------------------- commands
+
+
+def run_cli(line: str) -> Any:
+    program, *words = shlex.split(line)
+    assert program == "nyx-hf"
+    return CliRunner().invoke(cli.app, words, prog_name=program)
+
+
+def make(line: str, told: SimpleNamespace) -> None:
+    """The target is there, and comes down to the command that has tests of its own."""
+    program, target = line.split()
+    done = subprocess.run([program, "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    last = {"quickstart": "nyx-hf quickstart", "test": "-m pytest"}[target]
+    assert last in done.stdout.strip().splitlines()[-1]
+
+
+def pip_install(line: str, told: SimpleNamespace) -> None:
+    """What pip would fetch is this project; that it builds is tests/test_packaging.py's."""
+    program, command, address = shlex.split(line)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirement = Requirement(f"{project['name']} @ {address}")
+    assert (program, command) == ("pip", "install") and requirement.url == "git+https://github.com/your-name/nyx_hf"
+    [extras] = re.findall(r"Extras: (.*?)\.\n", README, re.S)
+    assert set(re.findall(r"`(\w+)`", extras)) == set(project["optional-dependencies"]) - {"dev"}
+
+
+def quickstart_command(line: str, told: SimpleNamespace) -> None:
+    """It parses and calls the run, which has a test of its own, with the folder that the README names."""
+    called: list[Any] = []
+    told.patch.setitem(sys.modules, "nyx_hf.quickstart", SimpleNamespace(run_quickstart=lambda *a: called.append(a)))
+    assert run_cli(line).exit_code == 0
+    assert called == [(Path("runs/quickstart"), 0, None)]
+
+
+def doctor(line: str, told: SimpleNamespace) -> None:
+    result = run_cli(line)
+    assert result.exit_code in (0, 1) and result.output.startswith("packages\n")
+    assert re.search(r"^  ok +transformers ", result.output, re.M) and "\nextras\n" in result.output
+
+
+def train_here(line: str, told: SimpleNamespace) -> None:
+    """The launcher gets the script and the recipe; the same recipe is run by tests/test_recipes.py."""
+    launched: list[list[str]] = []
+
+    def note(command: list[str], check: bool) -> SimpleNamespace:
+        launched.append(command)
+        return SimpleNamespace(returncode=0)
+
+    told.patch.setattr(launch, "subprocess", SimpleNamespace(run=note))
+    assert run_cli(line).exit_code == 0
+    [command] = launched
+    assert command[command.index("--config") - 1] == str(ROOT / "trainer" / "train.py")
+    assert command[command.index("--config") + 1] == str(ROOT / "trainer" / "recipes" / "digits.yaml")
+
+
+def train_own(line: str, told: SimpleNamespace) -> None:
+    """Trained for real: the same words, on the dataset that the Python block before it wrote, with a tiny model."""
+    program, command, recipe, *words = shlex.split(line)
+    assert (program, command) == ("nyx-hf", "train")
+    smoke = ["smoke=true", "output_dir=trained", "per_device_train_batch_size=2"]
+    assert training_run.main(["--config", recipe, *words, *smoke]) == 0
+    card = Path("trained/README.md").read_text(encoding="utf-8")
+    assert "my-dataset" in card and "recall@1" in card and "cc-by-4.0" in card
+    assert check_folder(Path("trained"), "your-name/my-retriever").kind == "model"
+
+
+def accelerate_smoke(line: str, told: SimpleNamespace) -> None:
+    program, command, *words = shlex.split(line)
+    assert (program, command) == ("accelerate", "launch")
+    out = told.quickstart / "smoke"
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *words, f"output_dir={out}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert {"model.safetensors", "README.md"} <= {path.name for path in out.iterdir()}
+
+
+def accelerate_full(line: str, told: SimpleNamespace) -> None:
+    """Too large to run: the launcher and the script both read it, and its recipe is the one run above."""
+    from accelerate.commands.launch import launch_command_parser
+
+    program, command, *words = shlex.split(line)
+    assert (program, command) == ("accelerate", "launch")
+    launched = launch_command_parser().parse_args(words)
+    assert launched.multi_gpu and launched.num_processes == 8 and (ROOT / launched.training_script).is_file()
+    told.patch.chdir(ROOT)
+    run = parse_run([*launched.training_script_args, "use_cpu=true"])
+    assert run.model.model == BACKBONE and run.model.preset == "nyx"
+
+
+def push(line: str, told: SimpleNamespace) -> None:
+    """It parses into what tests/test_hub.py pushes to a stand-in of the Hub; the dataset is ready to go."""
+    called: list[Any] = []
+
+    def note(*args: Any, **kwargs: Any) -> SimpleNamespace:
+        called.append((args, kwargs))
+        return SimpleNamespace(oid="0", commit_url="url")
+
+    told.patch.setattr("nyx_hf.hub.push_to_hub", note)
+    result = run_cli(line)
+    assert result.exit_code == 0, result.output
+    [((folder, repo_id), options)] = called
+    words = shlex.split(line)
+    assert [str(folder), repo_id] == words[2:4] and options["private"] is None
+    assert options["tag"] == (words[5] if "--tag" in words else None)
+    if folder.name == "dataset":
+        assert check_folder(folder, repo_id).kind == "dataset"
+
+
+COMMANDS: dict[str, Callable[[str, SimpleNamespace], None]] = {
+    "make quickstart": make,
+    "make test": make,
+    "pip install git+https://github.com/your-name/nyx_hf": pip_install,
+    "nyx-hf quickstart": quickstart_command,
+    "nyx-hf doctor": doctor,
+    "nyx-hf train digits": train_here,
+    "accelerate launch trainer/train.py --config trainer/recipes/nyx_pretrain.yaml smoke=true": accelerate_smoke,
+    "accelerate launch --multi_gpu --num_processes 8 trainer/train.py --config trainer/recipes/nyx_pretrain.yaml": (
+        accelerate_full
+    ),
+    "nyx-hf train nyx_pretrain datasets=my-dataset eval_dataset=my-dataset eval_split=train": train_own,
+    "nyx-hf push runs/quickstart/model your-name/nyx-digits --tag v1": push,
+    "nyx-hf push runs/quickstart/dataset your-name/nyx-digits": push,
+}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command(
+    line: str,
+    names: dict[int, dict[str, Any]],
+    quickstart: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(quickstart)
+    told = SimpleNamespace(quickstart=quickstart, patch=monkeypatch)
+    COMMANDS[line](line, told)
+
+
+# ---------------------------------------------------------------- tables, links, pages made from code
+
+
+def test_every_form_in_the_table_is_accepted(names: dict[int, dict[str, Any]]) -> None:
+    rows = tables()["form"]
+    assert len(rows) == 9
+    found = []
+    for form, *_ in rows:
+        item = eval(form.strip("`"), dict(names[EMBED]))
+        found.append(sorted(content_modalities(parse_content(item))))
+    assert found == [
+        ["text"],
+        ["image"],
+        ["video"],
+        *[["image", "text"]] * 2,
+        ["text", "video"],
+        *[["image", "text"]] * 3,
+    ]
+
+
+def test_presets_are_the_ones_there_are() -> None:
+    rows = {row[0].strip("`"): row[1:] for row in tables()["preset"]}
+    assert list(rows) == list(PRESETS)
+    for name, (pooling, attention, around) in rows.items():
+        base = rows[name.removesuffix("-official")][0]
+        assert (base if pooling.startswith("as ") else pooling).startswith(PRESETS[name].pooling)
+        assert attention == PRESETS[name].attention
+        assert ("sequential" in around) == (PRESETS[name].positions == "sequential")
+    [without] = [row for row in tables()["door"] if row[0] == "`SentenceTransformer`"]
+    plain = {name for name, settings in PRESETS.items() if not settings.needs_remote_code}
+    assert set(re.findall(r"`([\w-]+)`", without[2])) == plain
+
+
+def test_folders_are_the_ones_there_are() -> None:
+    named = {name for row in tables()["folder"] for name in re.findall(r"`(\w+)/`", row[0])}
+    assert named == {p.parent.name for p in ROOT.glob("*/*.py") if p.parent.name != "build"} | {"docs"}
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            known = any(f"{{{target.rpartition('/')[2]}}}" in entry for entry in CITATIONS.values())
+            assert known and target.startswith("https://arxiv.org/abs/"), f"{page}: {target} is in no citation"
+        else:
+            assert (ROOT / page).parent.joinpath(target.partition("#")[0]).exists(), f"{page}: {target} is not there"
+
+
+def test_papers_page_is_the_index() -> None:
+    assert (ROOT / "docs" / "papers.md").read_text(encoding="utf-8") == paper_index_markdown()
+
+
+def test_settings_page_names_every_setting() -> None:
+    page = (ROOT / "docs" / "model-folder.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)` \|", page, re.M)
+    assert named == list(nyx_hf.NyxSettings.__dataclass_fields__)
+
+
+def test_folder_page_names_every_file(tiny_folder: Path) -> None:
+    page = (ROOT / "docs" / "model-folder.md").read_text(encoding="utf-8")
+    files = {path.relative_to(tiny_folder).as_posix() for path in tiny_folder.rglob("*") if path.is_file()}
+    files = {name for name in files if not name.endswith("_nyx.py") and "__pycache__" not in name}
+    assert files
+    for name in files:
+        assert f"`{name}`" in page, f"{name} is in a saved folder and not on the page"

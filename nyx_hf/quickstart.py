@@ -177,7 +177,7 @@ def _trained(run: _Run, model: NyxModel, rows: TripletDataset, unseen: Retrieval
         adam_beta2=0.98,
         lr_scheduler_type="cosine",
         warmup_steps=min(20, run.steps // 2),
-        weight_decay=0.1,
+        weight_decay=1.0,  # strong, as there are few scans to learn to read from
         temperature=0.05,
         negatives_per_query=0,
         logging_steps=max(1, run.steps // 45),

@@ -33,7 +33,7 @@ from nyx_hf.trainer.retrieval_evaluation import RetrievalSet
 from nyx_hf.trainer.tiny import make_tiny_vlm
 from nyx_hf.trainer.trainer import NyxTrainer
 
-STEPS = 500
+STEPS = 450
 DIMS, WEIGHTS = (128, 32, 16, 8), (1.0, 1.0, 0.2, 0.2)  # Nyx §5.4's weights, at tiny widths
 CHECKED = 12  # queries that the saved model is compared on
 LICENCE = "cc-by-4.0"  # of the scans; the weights are made from nothing else
@@ -177,7 +177,7 @@ def _trained(run: _Run, model: NyxModel, rows: TripletDataset, unseen: Retrieval
         adam_beta2=0.98,
         lr_scheduler_type="cosine",
         warmup_steps=min(20, run.steps // 2),
-        weight_decay=1.0,  # strong, as there are few scans to learn to read from
+        weight_decay=3.0,  # strong, as there are few scans to learn to read from
         temperature=0.05,
         negatives_per_query=0,
         logging_steps=max(1, run.steps // 45),
@@ -195,7 +195,13 @@ def _trained(run: _Run, model: NyxModel, rows: TripletDataset, unseen: Retrieval
     trainer = NyxTrainer(model, args, train_dataset=rows, eval_dataset=unseen, card=card, callbacks=[_Bar()])
     for theirs in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(theirs)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - args.dataloader_num_workers))  # a core for the loader: both wait less
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    finally:
+        torch.set_num_threads(threads)
     return trainer
 
 

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from nyx_hf.trainer.trainer import NyxTrainer
 STEPS = 450
 DIMS, WEIGHTS = (128, 32, 16, 8), (1.0, 1.0, 0.2, 0.2)  # Nyx §5.4's weights, at tiny widths
 CHECKED = 12  # queries that the saved model is compared on
+DATASET = "handwritten-records"
 LICENCE = "cc-by-4.0"  # of the scans; the weights are made from nothing else
 
 
@@ -80,7 +81,7 @@ def run_quickstart(out: Path, seed: int = 0, steps: int | None = None) -> None:
     if not dataset.exists():
         build_digits(dataset, seed=seed)
     rows = TripletDataset.load(dataset, "train", negatives_per_query=0)
-    unseen = RetrievalSet.load(dataset, "test")
+    unseen = replace(RetrievalSet.load(dataset, "test"), name=DATASET)
     run.console.print(f"      {len(rows):,} training queries; {len(unseen.corpus)} unseen documents to search")
 
     run.stage(2, f"Training a small Qwen2.5-VL from random weights, {run.steps} steps")
@@ -189,7 +190,9 @@ def _trained(run: _Run, model: NyxModel, rows: TripletDataset, unseen: Retrieval
         report_to=[],
     )
     card = {
-        "datasets": [DataSource("dataset", None, License(LICENCE, None, None))],
+        "name": "nyx-handwriting",
+        "summary": "A small Qwen2.5-VL, trained from random weights to find records by their handwritten code.",
+        "datasets": [DataSource(DATASET, None, License(LICENCE, None, None))],
         "command": f"nyx-hf quickstart --seed {run.seed} --steps {run.steps}",
     }
     trainer = NyxTrainer(model, args, train_dataset=rows, eval_dataset=unseen, card=card, callbacks=[_Bar()])

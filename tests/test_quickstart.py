@@ -81,6 +81,7 @@ def _check_report(out: Path) -> None:
     assert model.settings.matryoshka_dims == quickstart.DIMS
     card = (out / "model" / "README.md").read_text(encoding="utf-8")
     assert "nyx-hf quickstart --seed 1 --steps 3" in card
+    assert "# nyx-handwriting" in card
     assert str(out) not in card
 
 

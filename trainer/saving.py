@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -190,8 +190,9 @@ def _citations(retriever: PreTrainedModel, args: NyxTrainingArguments) -> list[s
 
 def _hyperparameters(args: NyxTrainingArguments) -> dict[str, Any]:
     """The arguments worth repeating, with enumerations as their values."""
-    names: Iterable[str] = (*_SHOWN, *_SHOWN_LORA) if args.use_lora else _SHOWN
-    values = {name: value for name, value in args.to_dict().items() if name in set(names) and value is not None}
+    names = {*_SHOWN, *(_SHOWN_LORA if args.use_lora else ())}
+    names.discard("num_train_epochs" if args.max_steps > 0 else "max_steps")  # the one that was not looked at
+    values = {name: value for name, value in args.to_dict().items() if name in names and value is not None}
     return {**values, "processes": args.world_size}
 
 

@@ -13,7 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 from transformers.utils import ModelOutput
 
 from .backbones_nyx import KEY_MAPPING, backbone_class, check_weights
-from .code_nyx import code_hash, copy_code
+from .code_nyx import code_hash
 from .configuration_nyx import NyxSettings, preset_settings
 from .encoder_nyx import Encoder
 from .pooling_nyx import pool
@@ -167,7 +167,6 @@ class NyxModel(Encoder, PreTrainedModel):
         if not kwargs.get("is_main_process", True):
             return
         self.processor.save_pretrained(folder)
-        copy_code(folder)
         settings = self.settings.updated(code_hash=code_hash(folder))
         path = folder / "config.json"
         if path.exists():

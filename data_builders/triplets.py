@@ -12,6 +12,7 @@ import torch
 from datasets import Dataset
 
 from nyx_hf.data_builders.loading import load_tables
+from nyx_hf.data_builders.ragged import Ragged
 from nyx_hf.data_builders.schema import Row, SchemaError, matching_split, present_parts
 
 _REQUIRED = {
@@ -19,6 +20,7 @@ _REQUIRED = {
     "queries": ("id", "content"),
     "triplets": ("query_id", "positive_ids", "negative_ids"),
 }
+SCORES = ("_scores", "_recall_scores")  # what follows `positive` and `negative` in the triplets' columns of scores
 
 
 class TripletDataset(torch.utils.data.Dataset[Row]):
@@ -32,28 +34,39 @@ class TripletDataset(torch.utils.data.Dataset[Row]):
         triplets: `query_id`, `positive_ids`, `negative_ids`.
         negatives_per_query: A row gives its first negatives, at most this many, in their order.
         name: The dataset's name, given with each row.
+        positives_per_query: A row gives its first positives, at most this many, in their order.
 
     Raises:
         SchemaError: If a column is missing, a row has no positive, or an id is not there.
-        ValueError: If `negatives_per_query` is below 0.
+        ValueError: If `negatives_per_query` is below 0 or `positives_per_query` below 1.
     """
 
     def __init__(
-        self, corpus: Dataset, queries: Dataset, triplets: Dataset, negatives_per_query: int = 1, name: str = "dataset"
+        self,
+        corpus: Dataset,
+        queries: Dataset,
+        triplets: Dataset,
+        negatives_per_query: int = 1,
+        name: str = "dataset",
+        positives_per_query: int = 1,
     ) -> None:
-        if negatives_per_query < 0:
-            raise ValueError(f"found negatives_per_query={negatives_per_query}, expected 0 or more; pass 0 for none")
+        if negatives_per_query < 0 or positives_per_query < 1:
+            raise ValueError(
+                f"found negatives_per_query={negatives_per_query} and positives_per_query={positives_per_query}, "
+                "expected 0 or more and 1 or more; pass 0 for no negatives"
+            )
         for config, dataset in (("corpus", corpus), ("queries", queries), ("triplets", triplets)):
             _check_columns(config, dataset.column_names)
         self.corpus, self.queries, self.triplets = corpus, queries, triplets
         self.negatives_per_query, self.name = negatives_per_query, name
+        self.positives_per_query = positives_per_query
 
         query_ids, documents = _column(triplets, "query_id"), _column(corpus, "id")
         owners = np.arange(len(query_ids))
         self._query_rows = _rows_of(query_ids, _column(queries, "id"), "queries", "query_id", owners, query_ids)
         sides = [_column(triplets, "positive_ids"), _column(triplets, "negative_ids")]
-        self._positives = _Ragged.of(sides[0], documents, "positive_ids", query_ids)
-        self._negatives = _Ragged.of(sides[1], documents, "negative_ids", query_ids)
+        self._positives = _linked(sides[0], documents, "positive_ids", query_ids)
+        self._negatives = _linked(sides[1], documents, "negative_ids", query_ids)
         if (bare := np.flatnonzero(self._positives.lengths() == 0)).size:
             row = int(bare[0])
             advice = "drop the row or name its positive document"
@@ -69,6 +82,7 @@ class TripletDataset(torch.utils.data.Dataset[Row]):
         revision: str | None = None,
         name: str | None = None,
         negatives_per_query: int = 1,
+        positives_per_query: int = 1,
     ) -> "TripletDataset":
         """Reads a dataset folder or a Hub dataset with `load_dataset`.
 
@@ -78,6 +92,7 @@ class TripletDataset(torch.utils.data.Dataset[Row]):
             revision: The Hub's branch, tag or commit.
             name: The dataset's name; the last part of `path_or_repo` where it is None.
             negatives_per_query: See the class.
+            positives_per_query: See the class.
 
         Returns:
             The joined dataset.
@@ -96,7 +111,7 @@ class TripletDataset(torch.utils.data.Dataset[Row]):
             tables[config][matching_split(config, tables[config], split)] for config in ("corpus", "queries")
         )
         name = name or Path(path_or_repo).resolve().name
-        return cls(corpus, queries, tables["triplets"][split], negatives_per_query, name)
+        return cls(corpus, queries, tables["triplets"][split], negatives_per_query, name, positives_per_query)
 
     def __len__(self) -> int:
         return len(self._query_rows)
@@ -108,30 +123,69 @@ class TripletDataset(torch.utils.data.Dataset[Row]):
             index: The triplet's number; negative ones count from the end.
 
         Returns:
-            `query`, `positive` and each of `negatives` as content, `{"content": [parts]}`; `instruction`, `task`,
-            `dataset`, `query_id`, `positive_ids`, and `negative_ids` of the negatives given.
+            `query`, and each of `positives` and `negatives`, as content: `{"content": [parts]}`; `instruction`,
+            `task`, `dataset`, `query_id`, all `positive_ids`, and `negative_ids` of the negatives given. Where the
+            triplets have scores, those of the documents given: `positive_scores`, `negative_scores`, and
+            `positive_recall_scores`, `negative_recall_scores`.
 
         Raises:
             IndexError: If there is no such row.
         """
         index = self._checked_index(index)
         link, query = self.triplets[index], self.queries[int(self._query_rows[index])]
+        given = {"positive": slice(self.positives_per_query), "negative": slice(self.negatives_per_query)}
+        scores = {
+            f"{side}{kind}": link[f"{side}{kind}"][some]
+            for side, some in given.items()
+            for kind in SCORES
+            if link.get(f"{side}{kind}")
+        }
         return {
             "query": _item(query),
             "instruction": query.get("instruction"),
-            "positive": self.document(int(self._positives[index][0])),
-            "negatives": [self.document(int(row)) for row in self._negatives[index][: self.negatives_per_query]],
+            "positives": [self.document(int(row)) for row in self._positives[index][given["positive"]]],
+            "negatives": [self.document(int(row)) for row in self._negatives[index][given["negative"]]],
             "query_id": link["query_id"],
             "positive_ids": link["positive_ids"],
-            "negative_ids": (link["negative_ids"] or [])[: self.negatives_per_query],
+            "negative_ids": (link["negative_ids"] or [])[given["negative"]],
             "dataset": self.name,
             "task": query.get("task"),
+            **scores,
         }
 
-    def positive_ids(self, index: int) -> list[str]:
-        """Gives the ids of a row's positive documents, without decoding an image."""
-        ids: list[str] = self.triplets[self._checked_index(index)]["positive_ids"]
-        return ids
+    def positives(self) -> Ragged:
+        """Gives the positives of every row: their rows in the corpus, without decoding an image."""
+        return self._positives
+
+    def tasks(self) -> set[str | None]:
+        """Gives the tasks that the rows' queries have."""
+        if "task" not in self.queries.column_names:
+            return {None}
+        return set(pc.unique(_column(self.queries, "task").take(pa.array(self._query_rows))).to_pylist())
+
+    def check_scores(self, kind: str = SCORES[0]) -> None:
+        """Refuses triplets whose documents have no scores.
+
+        Args:
+            kind: One of `SCORES`: the scores of the `scorer`, or those of recall.
+
+        Raises:
+            SchemaError: If a column is missing, or a row has not one score for each document.
+        """
+        for side, documents in (("positive", self._positives), ("negative", self._negatives)):
+            name = f"{side}{kind}"
+            if name not in self.triplets.column_names:
+                advice = "score the documents, or train with a loss that needs no scores"
+                raise SchemaError(f"the columns {', '.join(self.triplets.column_names)}", f"{name!r}", advice).at(
+                    "triplets"
+                )
+            counts = pc.fill_null(pc.list_value_length(_column(self.triplets, name)), 0).to_numpy(zero_copy_only=False)
+            if (short := np.flatnonzero(counts != documents.lengths())).size:
+                row = int(short[0])
+                found = f"{int(counts[row])} {name} for {int(documents.lengths()[row])} documents"
+                raise SchemaError(found, "one score a document", "score all documents of the row, or drop it").at(
+                    "triplets", None, row, self.triplets[row]["query_id"]
+                )
 
     def query(self, index: int) -> Row:
         """Gives a row's query, decoded, with all columns that the queries have."""
@@ -224,25 +278,11 @@ class _Messages:
         return messages
 
 
-@dataclass(frozen=True)
-class _Ragged:
-    """Lists of row numbers, one after the other in one array: int64 (total,), with offsets int64 (lists + 1,)."""
-
-    rows: np.ndarray
-    offsets: np.ndarray
-
-    @classmethod
-    def of(cls, column: pa.ListArray, documents: pa.Array, name: str, query_ids: pa.Array) -> "_Ragged":
-        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        owners = np.repeat(np.arange(len(lengths)), lengths)
-        rows = _rows_of(pc.list_flatten(column), documents, "corpus", name, owners, query_ids)
-        return cls(rows, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.rows[self.offsets[index] : self.offsets[index + 1]]
-
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
+def _linked(column: pa.ListArray, documents: pa.Array, name: str, query_ids: pa.Array) -> Ragged:
+    """Looks up the documents that each triplet names: their rows in the corpus."""
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    return Ragged.of_lengths(_rows_of(pc.list_flatten(column), documents, "corpus", name, owners, query_ids), lengths)
 
 
 def _item(row: Mapping[str, Any]) -> Row:

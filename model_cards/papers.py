@@ -44,13 +44,13 @@ _INDEX = (
         "nyx",
         "Eq. 1",
         "contrastive loss over in-batch and hard negatives with a temperature",
-        ("nyx_hf.trainer.losses.ContrastiveLoss",),
+        ("nyx_hf.trainer.loss_contrastive.ContrastiveLoss",),
     ),
     PaperEntry(
         "nyx",
         "Eq. 2",
         "Matryoshka: the loss of each embedding prefix, weighted and summed",
-        ("nyx_hf.trainer.losses.MatryoshkaLoss",),
+        ("nyx_hf.trainer.loss_contrastive.ContrastiveLoss", "nyx_hf.trainer.nested_cosine.nested_cosine"),
     ),
     PaperEntry(
         "u-marvel",

@@ -144,7 +144,7 @@ def _untrained(run: _Run, rows: TripletDataset) -> NyxModel:
     texts = [
         part["text"]
         for index in range(0, len(rows), 20)
-        for row in (rows[index]["query"], rows[index]["positive"])
+        for row in (rows[index]["query"], *rows[index]["positives"])
         for part in row["content"]
         if part["type"] == "text"
     ]

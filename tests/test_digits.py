@@ -146,7 +146,7 @@ def test_the_folder_is_read_by_load_dataset(tmp_path):
     }
     row = TripletDataset.load(folder, "test", negatives_per_query=2)[2]
     assert row["task"] == TASKS[2] and row["dataset"] == "digits" and len(row["negatives"]) == 2
-    assert [part["image"].size for part in row["positive"]["content"] if part["type"] == "image"] == [(28, 28)] * 3
+    assert [part["image"].size for part in row["positives"][0]["content"] if part["type"] == "image"] == [(28, 28)] * 3
     card = (folder / "README.md").read_text()
     assert "license: cc-by-4.0" in card and "build_digits('digits', seed=0, train_documents=40" in card
     first = next(iter(load_dataset(str(folder), "preview", split="train", streaming=True)))

@@ -19,7 +19,7 @@ def test_two_folders_of_one_name_and_one_written_anew(tmp_path):
     counts = [load_tables(folder, ["corpus"])["corpus"].num_rows for folder in (small, large)]
     assert counts == [{"train": 8, "test": 6}, {"train": 12, "test": 9}]
     rows = [TripletDataset.load(folder) for folder in (small, large)]
-    assert len(rows[0]) < len(rows[1]) and rows[1][len(rows[1]) - 1]["positive"]
+    assert len(rows[0]) < len(rows[1]) and rows[1][len(rows[1]) - 1]["positives"]
     assert len(RetrievalSet.load(large, "test").corpus) == 9
 
     build_digits(large, train_documents=8, test_documents=7, overwrite=True)

@@ -174,7 +174,7 @@ class TestPython:
         ]
         row = names[OWN_DATA]["TripletDataset"].load(quickstart / "my-dataset")[0]
         assert row["positive_ids"] == ["d1"] and row["negative_ids"] == ["d2"]
-        assert isinstance(row["positive"]["content"][1]["image"], Image.Image)
+        assert isinstance(row["positives"][0]["content"][1]["image"], Image.Image)
 
 
 # ---------------------------------------------------------------- commands

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_trainer import Gradients, Rows, arguments, loaded, retrieval_set, same, state_of
 
-from nyx_hf.trainer import training_run
 from nyx_hf.trainer.launch import train_command
 from nyx_hf.trainer.recipe_files import (
     RecipeError,
@@ -27,7 +26,7 @@ from nyx_hf.trainer.recipe_files import (
 )
 from nyx_hf.trainer.run_arguments import parse_run
 from nyx_hf.trainer.trainer import NyxTrainer
-from nyx_hf.trainer.training_run import check_world_size, main
+from nyx_hf.trainer.training_run import check_world_size, find_checkpoint, main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -68,7 +67,7 @@ class TestParsing:
         run = parse_run(["--config", str(recipe), *words, "eval_dataset=null", "hub_model_id=me/1"])
         args = run.training
         assert (args.matryoshka_dims, args.bf16, args.learning_rate, args.seed) == ([16, 8], False, 3e-4, 7)
-        assert run.model.changed_settings == {"max_length": 9} and run.data.eval_dataset is None
+        assert run.model.changed_settings == {"max_length": 9} and run.data.eval_dataset == []
         assert args.hub_model_id == "me/1"
         assert run.typed == f"trainer/train.py --config {recipe} " + " ".join(
             f"'{word}'" if set(word) & set("[{ ") else word
@@ -177,11 +176,11 @@ class TestRefusals:
 
     def test_resume_from_nothing(self, recipe: Path) -> None:
         for value, message in (("true", "holds no checkpoint"), ("absent", "no folder")):
-            args = parse_run(["--config", str(recipe), f"resume_from_checkpoint={value}"]).training
+            run = parse_run(["--config", str(recipe), f"resume_from_checkpoint={value}"])
             with pytest.raises(RecipeError, match=message):
-                training_run._checkpoint(args)
-        args = parse_run(["--config", str(recipe), "resume_from_checkpoint=auto"]).training
-        assert training_run._checkpoint(args) is None
+                find_checkpoint(run)
+        run = parse_run(["--config", str(recipe), "resume_from_checkpoint=auto"])
+        assert find_checkpoint(run) is None
 
     def test_processes_that_do_not_know_each_other(self, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         args = parse_run(["--config", str(recipe)]).training

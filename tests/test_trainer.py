@@ -16,14 +16,16 @@ from safetensors.torch import load_file
 from transformers import AutoModel, TrainerCallback
 
 from nyx_hf.data_builders.metrics import aggregate, ranking_metrics
+from nyx_hf.data_builders.ragged import Ragged
 from nyx_hf.model_cards.licences import LicenceError
 from nyx_hf.model_cards.model_card import DataSource
 from nyx_hf.modeling.modeling_nyx import NyxModel
 from nyx_hf.trainer.adapters import lora_targets, merged
 from nyx_hf.trainer.arguments import NyxTrainingArguments
-from nyx_hf.trainer.losses import ContrastiveLoss, MatryoshkaLoss
+from nyx_hf.trainer.loss_batch import EmbeddedBatch
+from nyx_hf.trainer.loss_contrastive import ContrastiveLoss
 from nyx_hf.trainer.retrieval_evaluation import RetrievalSet, evaluate_retrieval
-from nyx_hf.trainer.samplers import UniquePositivesSampler
+from nyx_hf.trainer.samplers import MixtureSampler, Source
 from nyx_hf.trainer.trainer import NyxTrainer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +49,7 @@ class Rows:
         return {
             "query": {"content": [{"type": "text", "text": f"the code {WORDS[index]}"}]},
             "instruction": None,
-            "positive": {"content": positive},
+            "positives": [{"content": positive}],
             "negatives": [{"content": [{"type": "text", "text": f"not {WORDS[other]}"}]} for other in others],
             "query_id": f"q{index}",
             "positive_ids": [f"d{index}"],
@@ -56,13 +58,16 @@ class Rows:
             "task": None,
         }
 
-    def positive_ids(self, index: int) -> list[str]:
-        return [f"d{index}"]
+    def positives(self) -> Ragged:
+        return Ragged.of_ids([[f"d{index}"] for index in range(len(self))])
+
+    def sources(self) -> list[Source]:
+        return [Source("rows", range(len(self)))]
 
 
 def retrieval_set(rows: Rows, documents: int = 5, queries: int = 3, name: str = "rows") -> RetrievalSet:
     return RetrievalSet(
-        corpus=[{"id": f"d{i}", **rows[i]["positive"]} for i in range(documents)],
+        corpus=[{"id": f"d{i}", **rows[i]["positives"][0]} for i in range(documents)],
         queries=[
             {"id": f"q{i}", **rows[i]["query"], "instruction": ["Find it.", None][i % 2]} for i in range(queries)
         ],
@@ -125,8 +130,8 @@ def test_loss_is_the_objective_of_the_embeddings(model: NyxModel, tmp_path: Path
     assert len(query) == 4 and len(documents) > 6
     torch.testing.assert_close(query, model(**batch["query"]).embeddings)
     settings = model.settings
-    objective = MatryoshkaLoss(ContrastiveLoss(0.05), settings.matryoshka_dims, settings.matryoshka_weights)
-    expected = objective(query, documents[:4], documents[4:], batch["negative_owner"]).loss
+    objective = ContrastiveLoss(0.05, dims=settings.matryoshka_dims, weights=settings.matryoshka_weights)
+    expected = objective(EmbeddedBatch.of(query, documents[:4], documents[4:], batch["negative_owner"])).loss
     torch.testing.assert_close(loss, expected)
     assert loss.item() > 0.1
 
@@ -134,15 +139,15 @@ def test_loss_is_the_objective_of_the_embeddings(model: NyxModel, tmp_path: Path
 def test_arguments_reach_the_objective_and_the_settings(model: NyxModel, tmp_path: Path) -> None:
     args = arguments(tmp_path, matryoshka_dims=[16, 64], matryoshka_weights=[0.5, 1.5], shared_negatives=True)
     trainer = NyxTrainer(model, args, train_dataset=Rows())
-    assert trainer.objective.dims == [64, 16] and trainer.objective.weights == [0.75, 0.25]
-    assert trainer.objective.loss.temperature == 0.05 and trainer.objective.loss.shared_negatives
+    assert trainer.objective.dims == [16, 64] and trainer.objective.weights == [0.25, 0.75]
+    assert trainer.objective.temperature.values() == {"temperature": 0.05} and trainer.objective.shared_negatives
     assert model.settings.matryoshka_dims == (64, 16) and model.settings.matryoshka_weights == (1.5, 0.5)
     assert model.processor.settings == model.settings
 
 
 def test_no_prefixes_train_the_full_embedding_alone(model: NyxModel, tmp_path: Path) -> None:
     trainer = NyxTrainer(model, arguments(tmp_path, matryoshka_dims=[]), train_dataset=Rows())
-    assert isinstance(trainer.objective, ContrastiveLoss) and model.settings.matryoshka_dims == ()
+    assert trainer.objective.dims == [] and model.settings.matryoshka_dims == ()
 
 
 def test_accumulation_averages_and_logs_each_prefix(model: NyxModel, tmp_path: Path) -> None:
@@ -195,11 +200,11 @@ def test_frozen_vision_stays(model: NyxModel, tmp_path: Path) -> None:
 
 def test_batches_share_no_positive_and_change_with_the_epoch(model: NyxModel, tmp_path: Path) -> None:
     class Shared(Rows):
-        def positive_ids(self, index: int) -> list[str]:
-            return [f"d{index // 2}"]
+        def positives(self) -> Ragged:
+            return Ragged.of_ids([[f"d{index // 2}"] for index in range(len(self))])
 
         def __getitem__(self, index: int) -> dict[str, Any]:
-            return {**super().__getitem__(index), "positive_ids": self.positive_ids(index)}
+            return {**super().__getitem__(index), "positive_ids": [f"d{index // 2}"]}
 
     seen: list[list[int]] = []
 
@@ -211,7 +216,7 @@ def test_batches_share_no_positive_and_change_with_the_epoch(model: NyxModel, tm
     compute = trainer.compute_loss
 
     def watched(model: Any, inputs: Any, **kwargs: Any) -> Any:
-        seen[-1].append(tuple(inputs["document_ids"][:4].tolist()))
+        seen[-1].append(tuple(inputs["positive_ids"].tolist()))
         return compute(model, inputs, **kwargs)
 
     trainer.compute_loss = watched
@@ -223,7 +228,8 @@ def test_batches_share_no_positive_and_change_with_the_epoch(model: NyxModel, tm
 
 def test_shared_positives_may_be_allowed(model: NyxModel, tmp_path: Path) -> None:
     trainer = NyxTrainer(model, arguments(tmp_path, unique_positives=False), train_dataset=Rows())
-    assert not isinstance(trainer._get_train_sampler(), UniquePositivesSampler)
+    sampler = trainer._get_train_sampler()
+    assert isinstance(sampler, MixtureSampler) and sampler.positives is None
 
 
 # ---------------------------------------------------------------- resume
@@ -255,7 +261,7 @@ def test_evaluation_is_encode_and_rank(tiny_model: NyxModel) -> None:
     rows = Rows()
     dataset = retrieval_set(rows, documents=12, queries=12 - 1)
     scores = evaluate_retrieval(tiny_model, dataset, dims=[64, 8], ks=(1, 3), batch_size=2)
-    documents = tiny_model.encode_document([rows[i]["positive"] for i in range(12)])
+    documents = tiny_model.encode_document([rows[i]["positives"][0] for i in range(12)])
     queries = [
         tiny_model.encode(rows[i]["query"], prompt=["Find it.", tiny_model.settings.prompts["query"]][i % 2])
         for i in range(11)
@@ -308,7 +314,9 @@ def test_the_saved_folder_is_the_model_with_its_card(model: NyxModel, tmp_path: 
     trainer.save_model()
     again = NyxModel.from_pretrained(tmp_path)
     queries = ["a fox", noise_image(40, 40)]
-    np.testing.assert_array_equal(again.encode(queries), model.encode(queries))
+    assert same(state_of(again), state_of(model))
+    # what is loaded may lie elsewhere in memory, where a processor adds up in another order
+    np.testing.assert_allclose(again.encode(queries), model.encode(queries), rtol=0, atol=1e-6)
     assert again.settings.matryoshka_dims == (64, 16)
     assert not list(tmp_path.glob("training_args.bin"))  # it would hold the Hub token
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
@@ -395,7 +403,7 @@ class TestBadInput:
         ("changes", "message"),
         [
             ({"lora_target": "q_proj"}, "lora_target is 'q_proj'; it is one of language"),
-            ({"negatives_per_query": -1}, "negatives_per_query is -1"),
+            ({"negatives_per_query": -1}, "negatives_per_query -1"),
             ({"lora_r": 0}, "rank and alpha are above 0"),
             ({"eval_ks": []}, "eval_ks is"),
             ({"ddp_find_unused_parameters": True}, "must stay false"),
@@ -427,7 +435,7 @@ class TestBadInput:
 
     def test_batch_larger_than_the_data(self, model: NyxModel, tmp_path: Path) -> None:
         trainer = NyxTrainer(model, arguments(tmp_path, per_device_train_batch_size=13), train_dataset=Rows())
-        with pytest.raises(ValueError, match="do not fill one batch of 13; lower the batch size"):
+        with pytest.raises(ValueError, match="do not fill one batch of 13 with different positives"):
             trainer.train()
 
 

@@ -72,9 +72,9 @@ def test_a_row_joins_query_positive_and_negatives():
     assert len(dataset) == 3
     row = dataset[1]
     assert row["query"] == {"content": [text("what is red?")]}
-    assert [part["type"] for part in row["positive"]["content"]] == ["text", "image", "text"]
-    assert set(row["positive"]["content"][1]) == {"type", "image"}
-    assert color_of(row["positive"]["content"][1]["image"]) == (255, 0, 0)
+    assert [part["type"] for part in row["positives"][0]["content"]] == ["text", "image", "text"]
+    assert set(row["positives"][0]["content"][1]) == {"type", "image"}
+    assert color_of(row["positives"][0]["content"][1]["image"]) == (255, 0, 0)
     assert [item["content"][0]["text"] for item in row["negatives"]] == ["black is ", "lime is "]
     assert row["negative_ids"] == ["d4", "d1"] and row["positive_ids"] == ["d0"] and row["query_id"] == "q0"
     assert row["instruction"] == "Find the colour." and row["task"] == "colour" and row["dataset"] == "colours"
@@ -93,8 +93,56 @@ def test_negatives_are_ragged_and_the_first_ones():
 
 def test_contents_are_what_the_model_parses():
     for row in map(joined(negatives_per_query=3).__getitem__, range(3)):
-        for item in (row["query"], row["positive"], *row["negatives"]):
+        for item in (row["query"], *row["positives"], *row["negatives"]):
             assert [part.type for part in parse_content(item).parts] == [part["type"] for part in item["content"]]
+
+
+def test_several_positives():
+    first, all_of_them = joined()[0], joined(positives_per_query=9)[0]
+    assert len(first["positives"]) == 1 and len(all_of_them["positives"]) == 2
+    assert all_of_them["positives"][0]["content"][0] == first["positives"][0]["content"][0]
+    assert first["positive_ids"] == all_of_them["positive_ids"] == ["d2", "d5"]
+    with pytest.raises(ValueError, match="positives_per_query=0"):
+        joined(positives_per_query=0)
+
+
+def scored(**columns):
+    corpus, queries, triplets = tables()
+    defaults = {
+        "positive_scores": [[1.0, 0.5], [0.9], [0.8]],
+        "negative_scores": [[0.1], [0.3, 0.2, 0.1], []],
+    }
+    for name, values in {**defaults, **columns}.items():
+        triplets = triplets.remove_columns([name]) if name in triplets.column_names else triplets
+        triplets = triplets if values is None else triplets.add_column(name, values)
+    return TripletDataset(corpus, queries, triplets, negatives_per_query=2, positives_per_query=2)
+
+
+def test_scores_come_with_the_documents_given():
+    dataset = scored(
+        positive_recall_scores=[[0.7, 0.6], [0.5], [0.4]], negative_recall_scores=[[0.0], [0.1, 0.2, 0.3], []]
+    )
+    dataset.check_scores()
+    dataset.check_scores("_recall_scores")
+    assert dataset[0]["positive_scores"] == [1.0, 0.5] and dataset[1]["negative_scores"] == [0.3, 0.2]
+    assert dataset[1]["negative_recall_scores"] == [0.1, 0.2] and "negative_scores" not in dataset[2]
+    assert "positive_scores" not in joined()[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"positive_scores": None}, "triplets: found the columns .* expected 'positive_scores'; score the documents"),
+        (
+            {"negative_scores": [[0.1], [0.3], []]},
+            r"triplets row 1 \(id 'q0'\): found 1 negative_scores for 3 documents",
+        ),
+        ({"positive_scores": [None, [0.9], [0.8]]}, r"row 0 .* found 0 positive_scores for 2 documents"),
+    ],
+)
+def test_missing_scores_are_named(columns, message):
+    with pytest.raises(SchemaError, match=message):
+        scored(**columns).check_scores()
 
 
 def test_positive_ids_decode_no_image(monkeypatch):
@@ -105,7 +153,8 @@ def test_positive_ids_decode_no_image(monkeypatch):
         raise AssertionError("an image was decoded")
 
     monkeypatch.setattr("datasets.features.image.Image.decode_example", refuse)
-    assert [dataset.positive_ids(index) for index in (0, 1, -1)] == [["d2", "d5"], ["d0"], ["d3"]]
+    assert [dataset.corpus["id"][row] for rows in dataset.positives() for row in rows] == ["d2", "d5", "d0", "d3"]
+    assert dataset.positives().lengths().tolist() == [2, 1, 1] and dataset.tasks() == {None, "colour"}
     with pytest.raises(AssertionError, match="decoded"):
         dataset[0]
 
@@ -123,7 +172,7 @@ def test_selected_and_shuffled_tables_join_rightly():
     dataset = TripletDataset(corpus.shuffle(seed=3), queries.select([2, 0, 1]), triplets.select([2, 1]))
     assert [dataset[index]["query_id"] for index in range(2)] == ["q2", "q0"]
     assert color_of(dataset[0]["query"]["content"][0]["image"]) == (255, 255, 255)
-    assert dataset[1]["positive"]["content"][0]["text"] == "red is "
+    assert dataset[1]["positives"][0]["content"][0]["text"] == "red is "
 
 
 @pytest.mark.parametrize(
@@ -176,7 +225,7 @@ def test_load_takes_the_split_and_names_the_dataset(tmp_path):
     )
     dataset = TripletDataset.load(folder, "test", negatives_per_query=3)
     assert len(dataset) == 2 and dataset[0]["dataset"] == "colours" and len(dataset[0]["negatives"]) == 3
-    assert color_of(dataset[0]["positive"]["content"][1]["image"]) == (255, 0, 0)
+    assert color_of(dataset[0]["positives"][0]["content"][1]["image"]) == (255, 0, 0)
     assert TripletDataset.load(str(folder), name="mine")[0]["dataset"] == "mine"
     with pytest.raises(ValueError, match=r"splits \['test', 'train'\].*expected 'dev'"):
         TripletDataset.load(folder, "dev")

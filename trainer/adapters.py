@@ -2,20 +2,69 @@
 
 import copy
 import re
+from dataclasses import dataclass, field
 
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
-from nyx_hf.trainer.arguments import NyxTrainingArguments
+LORA_TARGETS = ("language", "all")
 
 
-def add_lora(model: PreTrainedModel, args: NyxTrainingArguments) -> PeftModel:
+@dataclass
+class AdapterArguments:
+    """What of the model is trained.
+
+    Args:
+        use_lora: train a LoRA adapter instead of the model's own weights.
+        use_dora: let the adapter be a DoRA: it learns a length for each of a layer's outputs too.
+        lora_r: rank of the adapter.
+        lora_alpha: its updates are scaled by lora_alpha / lora_r.
+        lora_dropout: dropout before the adapter.
+        lora_target: the linear layers that get one: of the `language` model, or `all` (with the vision tower).
+        merge_lora: save the model with the adapter merged in at the end, a whole model; checkpoints stay adapters.
+        freeze_vision: leave the vision tower and its projection as they are.
+    """
+
+    use_lora: bool = field(default=False, metadata={"help": "Train a LoRA adapter."})
+    use_dora: bool = field(default=False, metadata={"help": "Let the adapter be a DoRA."})
+    lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
+    lora_alpha: int = field(default=16, metadata={"help": "Its updates are scaled by lora_alpha / lora_r."})
+    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout before the adapter."})
+    lora_target: str = field(
+        default="language", metadata={"help": "Linear layers that get one: `language`, or `all` (vision too)."}
+    )
+    merge_lora: bool = field(
+        default=False, metadata={"help": "Save a whole model at the end, with the adapter merged in."}
+    )
+    freeze_vision: bool = field(default=False, metadata={"help": "Leave the vision tower as it is."})
+
+    def check_adapter(self) -> None:
+        """Refuses values that are out of range or contradict each other.
+
+        Raises:
+            ValueError: a value cannot be used.
+        """
+        if self.lora_target not in LORA_TARGETS:
+            raise ValueError(f"lora_target is {self.lora_target!r}; it is one of {' | '.join(LORA_TARGETS)}")
+        if self.lora_r < 1 or self.lora_alpha <= 0 or not 0 <= self.lora_dropout < 1:
+            raise ValueError(
+                f"lora_r is {self.lora_r}, lora_alpha {self.lora_alpha}, lora_dropout {self.lora_dropout}; "
+                "rank and alpha are above 0, dropout is at least 0 and below 1"
+            )
+        for name in ("merge_lora", "use_dora"):
+            if getattr(self, name) and not self.use_lora:
+                raise ValueError(f"{name} is about an adapter: it needs use_lora=true")
+        if self.use_lora and self.freeze_vision and self.lora_target == "all":
+            raise ValueError("freeze_vision and lora_target=all contradict each other; take lora_target=language")
+
+
+def add_lora(model: PreTrainedModel, args: AdapterArguments) -> PeftModel:
     """Puts a new LoRA adapter on a model; everything else is frozen.
 
     Args:
         model: the retriever.
-        args: rank, alpha, dropout and target.
+        args: rank, alpha, dropout, target and kind.
 
     Returns:
         The model with its adapter. `base_model_name_or_path` is the name the model was loaded by.
@@ -24,6 +73,7 @@ def add_lora(model: PreTrainedModel, args: NyxTrainingArguments) -> PeftModel:
         r=args.lora_r,
         lora_alpha=args.lora_alpha,
         lora_dropout=args.lora_dropout,
+        use_dora=args.use_dora,
         target_modules=lora_targets(model, args.lora_target),
         task_type=TaskType.FEATURE_EXTRACTION,
     )

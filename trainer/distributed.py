@@ -1,12 +1,12 @@
-"""Candidates of all processes, with true gradients.
+"""The documents of all processes, with true gradients.
 
 The convention, which makes a run on W processes equal a run on one process with the same global batch:
 
-- each process scores its own queries against the candidates of all processes;
+- each process computes the loss of its own rows, whose candidates are the documents of all processes;
 - the backward pass of `gather_with_grad` sums what every process wants of a row, so that the process owning the row
   backpropagates the whole of it;
 - DistributedDataParallel (and ZeRO) then averages parameter gradients over the W processes, so each process scales
-  the mean over its own B_r queries by W · B_r / Σ B_r (`RankRows.scale`), which is 1 where all have equally many.
+  the mean over its own B_r rows by W · B_r / Σ B_r (`EmbeddedBatch.scale`), which is 1 where all have equally many.
 
 The mean over processes of the scaled losses is then the mean over all queries, in value and in gradient.
 """
@@ -17,6 +17,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
+from torch.nn import functional as F
+
+from nyx_hf.trainer.loss_batch import PADDING_ID, EmbeddedBatch
 
 
 def world_size() -> int:
@@ -125,67 +128,55 @@ def _gather(tensor: Tensor, rows: RankRows) -> Tensor:
     return torch.cat([part[:count] for part, count in zip(parts, rows.counts, strict=True)])
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """The documents that this process's queries are scored against; fields as in `ContrastiveLoss.forward`.
+def gather_batch(local: EmbeddedBatch, *, queries: bool = False) -> EmbeddedBatch:
+    """Adds the documents of all other processes, with gradients.
 
     Args:
-        positive: (P, D) positives.
-        negative: (M, D) hard negatives.
-        negative_owner: (M,) row of `positive` that each hard negative belongs to.
-        positive_ids: (P,) document ids.
-        negative_ids: (M,) document ids.
-        positive_index: (B,) row of `positive` that answers each of this process's queries.
-        scale: factor of this process's mean loss.
-    """
-
-    positive: Tensor
-    negative: Tensor
-    negative_owner: Tensor
-    positive_ids: Tensor
-    negative_ids: Tensor
-    positive_index: Tensor
-    scale: float = 1.0
-
-
-def local_candidates(document: Tensor, document_ids: Tensor, negative_owner: Tensor) -> Candidates:
-    """Splits a batch's documents into the candidates of this process alone.
-
-    Args:
-        document: (B + M, D) embeddings, the positives of the B rows first, then all hard negatives.
-        document_ids: (B + M,) ids in the same order.
-        negative_owner: (M,) the row, from 0 to B - 1, of each hard negative.
+        local: the batch of this process alone, with rows from 0.
+        queries: add the queries of the others too, for objectives that let documents pick their queries.
 
     Returns:
-        The candidates.
+        The batch with rows of the global batch, of which those of this process are `own_rows`; the batch itself on
+        one process.
     """
-    rows = len(document) - len(negative_owner)
-    return Candidates(
-        positive=document[:rows],
-        negative=document[rows:],
-        negative_owner=negative_owner,
-        positive_ids=document_ids[:rows],
-        negative_ids=document_ids[rows:],
-        positive_index=torch.arange(rows, device=document.device),
-    )
-
-
-def gather_candidates(local: Candidates) -> Candidates:
-    """Adds the candidates of all other processes, with gradients.
-
-    Args:
-        local: the candidates of this process.
-
-    Returns:
-        The candidates of all processes; rows are renumbered to the global batch.
-    """
-    rows = RankRows.of(len(local.positive), local.positive.device)
-    return Candidates(
+    if world_size() == 1:
+        return local
+    rows = RankRows.of(len(local.query), local.query.device)
+    gathered = local.updated(
         positive=gather_with_grad(local.positive),
         negative=gather_with_grad(local.negative),
+        positive_owner=gather_rows(local.positive_owner + rows.start),
         negative_owner=gather_rows(local.negative_owner + rows.start),
-        positive_ids=gather_rows(local.positive_ids),
-        negative_ids=gather_rows(local.negative_ids),
-        positive_index=local.positive_index + rows.start,
-        scale=rows.scale,
+        positive_ids=_gather_optional(local.positive_ids),
+        negative_ids=_gather_optional(local.negative_ids),
+        positive_scores=_gather_optional(local.positive_scores),
+        negative_scores=_gather_optional(local.negative_scores),
+        first_row=rows.start,
+        own_rows=range(rows.start, rows.start + len(local.query)),
+        scale=rows.scale if local.weight is None else _weighted_scale(local.weight),
     )
+    if not queries:
+        return gathered
+    return gathered.updated(
+        query=gather_with_grad(local.query),
+        known_ids=None if local.known_ids is None else _gather_known(local.known_ids),
+        task=_gather_optional(local.task),
+        weight=_gather_optional(local.weight),
+        first_row=0,
+    )
+
+
+def _gather_optional(values: Tensor | None) -> Tensor | None:
+    return None if values is None else gather_rows(values)
+
+
+def _gather_known(known_ids: Tensor) -> Tensor:
+    """Gathers rows that know different numbers of documents on each process."""
+    longest = int(gather_rows(torch.tensor([known_ids.shape[1]], device=known_ids.device)).max())
+    return gather_rows(F.pad(known_ids, (0, longest - known_ids.shape[1]), value=PADDING_ID))
+
+
+def _weighted_scale(weight: Tensor) -> float:
+    """Factor W · Σ w_own / Σ w that turns a weighted mean over the own rows into this process's share."""
+    sums = gather_rows(weight.sum()[None])  # (W,)
+    return float(len(sums) * sums[process_index()] / sums.sum().clamp(min=torch.finfo(sums.dtype).tiny))

@@ -3,8 +3,11 @@
 from peft import PeftModel
 from transformers import PreTrainedModel, set_seed
 
+from nyx_hf.modeling.configuration_nyx import NyxSettings
 from nyx_hf.trainer.adapters import add_lora, freeze_vision, without_adapter
 from nyx_hf.trainer.arguments import NyxTrainingArguments
+from nyx_hf.trainer.collator import RetrievalCollator
+from nyx_hf.trainer.loss_batch import Objective
 from nyx_hf.trainer.saving import hub_name
 
 
@@ -48,3 +51,37 @@ def check_push(model: PreTrainedModel | PeftModel, args: NyxTrainingArguments) -
             "push_to_hub would push an adapter of a model in a local folder, which nobody else could load: "
             "train from a Hub id, or set merge_lora=true (with hub_strategy=end)"
         )
+
+
+def check_objective(objective: Objective, args: NyxTrainingArguments, settings: NyxSettings) -> None:
+    """Refuses arguments that cannot have an effect on the objective, or that processes cannot compute."""
+    if objective.needs_other_queries and not args.gather_negatives and args.world_size > 1:
+        raise ValueError(
+            "two_way lets documents pick among the queries of all processes: it needs gather_negatives=true"
+        )
+    if objective.needs_scores and args.negatives_per_query == 0:
+        raise ValueError(f"loss={args.loss} compares a query's documents: it needs negatives_per_query of 1 or more")
+    if args.distillation_alpha is not None:
+        if not 0 <= args.distillation_alpha <= 1:
+            raise ValueError(f"distillation_alpha is {args.distillation_alpha}; it is a weight from 0 to 1")
+        if "distillation" not in args.loss:
+            raise ValueError(f"distillation_alpha is given, but loss={args.loss} has no teacher")
+    if args.matryoshka_dims is None and not settings.matryoshka_dims and args.matryoshka_weights is not None:
+        raise ValueError("matryoshka_weights came without matryoshka_dims; give one dim a weight")
+
+
+def collator_of(
+    model: PreTrainedModel | PeftModel, args: NyxTrainingArguments, objective: Objective
+) -> RetrievalCollator:
+    """Makes the collator of a model's training batches."""
+    retriever = without_adapter(model)
+    prompts = retriever.settings.prompts
+    return RetrievalCollator(
+        retriever.processor,
+        query_prompt=prompts.get("query"),
+        document_prompt=prompts.get("document"),
+        negatives_per_query=args.negatives_per_query,
+        tasks=tuple(args.temperature_tasks),
+        scores=objective.needs_scores,
+        alpha=args.distillation_alpha,
+    )

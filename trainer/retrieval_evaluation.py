@@ -95,8 +95,9 @@ def evaluate_retrieval(
     dims: Sequence[int] = (),
     ks: Sequence[int] = (1, 5, 10),
     batch_size: int = 32,
+    share: bool = True,
 ) -> dict[str, float]:
-    """Scores a model on a retrieval set; every process encodes its part.
+    """Scores a model on a retrieval set.
 
     Args:
         model: encodes queries and documents.
@@ -104,6 +105,7 @@ def evaluate_retrieval(
         dims: embedding prefixes to score besides the full embedding.
         ks: cut-offs.
         batch_size: contents a forward pass.
+        share: every process encodes its part; else each encodes everything.
 
     Returns:
         `recall@k`, `ndcg@k` and `mrr@k` at full width, and `dim_<d>_recall@k`, … of each prefix, averaged over the
@@ -113,8 +115,9 @@ def evaluate_retrieval(
         ValueError: a query has no relevant document.
     """
     how: dict[str, Any] = {"batch_size": batch_size, "convert_to_tensor": True, "show_progress_bar": False}
-    documents = _encode(partial(model.encode_document, **how), dataset.corpus, batch_size, model.device)  # (N, D)
-    queries = _encode(partial(model.encode_query, **how), dataset.queries, batch_size, model.device)  # (Q, D)
+    encode = partial(_encode, batch_size=batch_size, device=model.device, share=share)
+    documents = encode(partial(model.encode_document, **how), dataset.corpus)  # (N, D)
+    queries = encode(partial(model.encode_query, **how), dataset.queries)  # (Q, D)
     ids = _ids(dataset.corpus)
     relevant = [dataset.relevant.get(query_id, ()) for query_id in _ids(dataset.queries)]
     width = documents.shape[1]
@@ -128,15 +131,17 @@ def evaluate_retrieval(
     return scores
 
 
-def _encode(encode: Callable[..., Tensor], rows: Rows, batch_size: int, device: torch.device) -> Tensor:
+def _encode(
+    encode: Callable[..., Tensor], rows: Rows, *, batch_size: int, device: torch.device, share: bool
+) -> Tensor:
     """Encodes rows, each process its share, and gathers them all: float32 (rows, D).
 
     Rows are read a few batches at a time: decoded images of a whole corpus would not fit in memory.
     """
-    share = _share(len(rows))
+    own = _share(len(rows)) if share else range(len(rows))
     parts = [encode([])]  # (0, D): there may be fewer rows than processes
-    for start in range(share.start, share.stop, _BATCHES_READ * batch_size):
-        chunk = [rows[number] for number in range(start, min(start + _BATCHES_READ * batch_size, share.stop))]
+    for start in range(own.start, own.stop, _BATCHES_READ * batch_size):
+        chunk = [rows[number] for number in range(start, min(start + _BATCHES_READ * batch_size, own.stop))]
         by_instruction: dict[str | None, list[int]] = {}
         for number, row in enumerate(chunk):
             by_instruction.setdefault(row.get("instruction"), []).append(number)
@@ -148,7 +153,8 @@ def _encode(encode: Callable[..., Tensor], rows: Rows, batch_size: int, device: 
             ]
         )
         parts.append(encoded[torch.tensor(order).argsort()])  # back in the chunk's order
-    return gather_rows(torch.cat(parts).to(device))
+    encoded = torch.cat(parts).to(device)
+    return gather_rows(encoded) if share else encoded
 
 
 def _share(rows: int) -> range:

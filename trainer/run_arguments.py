@@ -1,6 +1,5 @@
 """The arguments of a training run, out of a recipe and what was typed."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -10,6 +9,9 @@ from typing import Any, NoReturn
 from trl import TrlParser
 
 from nyx_hf.trainer.arguments import NyxTrainingArguments
+from nyx_hf.trainer.dataset_specs import DatasetSpec
+from nyx_hf.trainer.json_settings import json_object
+from nyx_hf.trainer.objective import build_objective
 from nyx_hf.trainer.recipe_files import (
     RECIPES,
     RecipeError,
@@ -50,7 +52,7 @@ class ModelArguments:
         Raises:
             RecipeError: they are no JSON object.
         """
-        return _mapping("settings", self.settings)
+        return json_object("settings", self.settings)
 
 
 @dataclass
@@ -59,17 +61,21 @@ class DataArguments:
 
     Args:
         datasets: folders or Hub ids with the configs `corpus`, `queries` and `triplets`, each with `@revision` where
-            one is meant; `build:digits` makes the handwritten records.
+            one is meant; `build:digits` makes the handwritten records. Instead of a word, a mapping: `name` and what
+            else `DatasetSpec` knows (`weight`, `cap`, `group`, `task`, `split`).
         split: split of the triplets to train on.
-        eval_dataset: folder or Hub id to evaluate retrieval on.
-        eval_split: split of its triplets.
-        eval_queries: only so many queries of it.
+        eval_dataset: folders or Hub ids to evaluate retrieval on, or import paths of functions that score a
+            retriever.
+        eval_split: split of their triplets.
+        eval_queries: only so many queries of each.
         build: settings of a dataset that is built, as JSON.
     """
 
     datasets: list[str] = field(metadata={"help": "Folders or Hub ids (with @revision); `build:digits` makes one."})
     split: str = field(default="train", metadata={"help": "Split of the triplets to train on."})
-    eval_dataset: str | None = field(default=None, metadata={"help": "Folder or Hub id to evaluate on."})
+    eval_dataset: list[str] = field(
+        default_factory=list, metadata={"help": "Folders or Hub ids to evaluate on, or import paths."}
+    )
     eval_split: str = field(default="test", metadata={"help": "Split of the triplets to evaluate on."})
     eval_queries: int | None = field(default=None, metadata={"help": "Evaluate on the first so many queries."})
     build: str | None = field(default=None, metadata={"help": "Settings of a dataset that is built, as JSON."})
@@ -81,7 +87,7 @@ class DataArguments:
         Raises:
             RecipeError: they are no JSON object.
         """
-        return _mapping("build", self.build)
+        return json_object("build", self.build)
 
 
 @dataclass(frozen=True)
@@ -119,8 +125,7 @@ def parse_run(words: Sequence[str]) -> RunArguments:
     """
     path, values = _settled(words)
     model, data, training = _Parser(_KINDS).parse_args_into_dataclasses(to_words(values))
-    _mapping("settings", model.settings)  # refused now, not after the model was loaded
-    _mapping("build", data.build)
+    _check(model, data, training)
     shown = f"trainer/recipes/{path.name}" if path.parent.resolve() == RECIPES else str(words[1])
     return RunArguments(model, data, training, shlex.join(["trainer/train.py", "--config", shown, *words[2:]]))
 
@@ -147,15 +152,13 @@ def _settled(words: Sequence[str]) -> tuple[Path, dict[str, Any]]:
     return path, values
 
 
-def _mapping(name: str, text: str | None) -> dict[str, Any]:
-    """Reads a setting that is a JSON object."""
-    try:
-        values = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
-        raise RecipeError(f"{name} is no JSON object: {error}") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{name} is {text}; give a mapping")
-    return values
+def _check(model: ModelArguments, data: DataArguments, training: NyxTrainingArguments) -> None:
+    """Refuses now what would be refused after the model was loaded."""
+    json_object("settings", model.settings)
+    json_object("build", data.build)
+    for word in data.datasets:
+        DatasetSpec.parse(word)
+    build_objective(training, training.matryoshka_dims or None, training.matryoshka_weights or None)
 
 
 class _Parser(TrlParser):

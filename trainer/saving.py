@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from transformers import PreTrainedModel
 from nyx_hf._version import __version__
 from nyx_hf.model_cards.licences import license_file_text
 from nyx_hf.model_cards.model_card import Metric, ModelFacts, model_card, model_licence
+from nyx_hf.trainer.adapter_weights import merged_weights
 from nyx_hf.trainer.adapters import merged, without_adapter
 from nyx_hf.trainer.arguments import NyxTrainingArguments
-from nyx_hf.trainer.retrieval_evaluation import RetrievalSet
 
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "peft", "accelerate", "datasets")
 _SHOWN = (
@@ -33,6 +33,7 @@ _SHOWN = (
     "max_grad_norm",
     "bf16",
     "fp16",
+    "loss",
     "temperature",
     "matryoshka_weights",
     "shared_negatives",
@@ -42,9 +43,39 @@ _SHOWN = (
     "freeze_vision",
 )
 _SHOWN_LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_target")
+# shown where they are not what they are if left out
+_SHOWN_IF_CHANGED = (
+    "learn_temperature",
+    "temperature_learning_rate",
+    "two_way",
+    "hardness",
+    "hardness_gradient",
+    "false_negative_threshold",
+    "false_negative_margin",
+    "feedback_right",
+    "feedback_weights",
+    "teacher_temperature",
+    "distillation_alpha",
+    "distillation_weight",
+    "positives_per_query",
+    "batching",
+    "sub_batch_size",
+    "resample_steps",
+    "sampler",
+    "use_dora",
+)
 
 # What a checkpoint holds besides the model, to resume from.
-_RESUME_FILES = ("optimizer*", "scheduler.pt", "scaler.pt", "rng_state*.pth", "trainer_state.json")
+_RESUME_FILES = (
+    "optimizer*",
+    "objective_optimizer.pt",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state*.pth",
+    "sampler.json",
+    "trainer_state.json",
+    "run.json",
+)
 
 
 def save_retriever(
@@ -64,6 +95,9 @@ def save_retriever(
     """
     if not isinstance(model, PeftModel):
         model.save_pretrained(folder, state_dict=state_dict)
+    elif merge and state_dict is not None:  # the model itself holds only this process's part of its weights
+        weights = merged_weights(state_dict, model.peft_config["default"])
+        model.get_base_model().save_pretrained(folder, state_dict=weights)
     elif merge:
         merged(model).save_pretrained(folder)
     else:
@@ -101,6 +135,7 @@ def run_facts(
     extra: Mapping[str, Any],
     *,
     adapter: bool,
+    temperatures: Mapping[str, float] | None = None,
 ) -> ModelFacts:
     """Collects what a card says of a training run.
 
@@ -110,6 +145,7 @@ def run_facts(
         metrics: what was measured.
         extra: fields of `ModelFacts` that the caller knows better, such as `datasets`, `command`, `license`.
         adapter: the folder holds the adapter alone.
+        temperatures: those that were learned, by name.
 
     Returns:
         The facts.
@@ -125,7 +161,7 @@ def run_facts(
         needs_trust=settings.needs_remote_code,
         dims=list(settings.matryoshka_dims),
         metrics=metrics,
-        hyperparameters=_hyperparameters(args),
+        hyperparameters=_hyperparameters(args, temperatures or {}),
         seed=args.seed,
         versions=_versions(),
         git_commit=_git_commit(),
@@ -152,25 +188,28 @@ def write_card(facts: ModelFacts, folder: str | Path) -> None:
         (target / "LICENSE").write_text(text, encoding="utf-8")
 
 
-def card_metrics(scores: Mapping[str, float], dataset: RetrievalSet, prefix: str) -> list[Metric]:
+def card_metrics(scores: Mapping[str, float], dataset: str, prefix: str) -> list[Metric]:
     """Turns logged scores into a card's metrics.
 
     Args:
         scores: as logged, each name beginning with `prefix` and an underscore.
-        dataset: what was measured on.
+        dataset: name of what was measured on.
         prefix: `eval`, or `eval_<name>` where there are several sets.
 
     Returns:
-        Recall at each cut-off and nDCG at the last, at full width and at each prefix.
+        Recall at each cut-off and nDCG at the last, at full width and at each prefix; all scores of an own suite.
     """
-    ndcg = f"ndcg@{max(int(name.rsplit('@', 1)[1]) for name in scores if '@' in name)}"
+    own = {
+        name.removeprefix(f"{prefix}_"): value
+        for name, value in scores.items()
+        if name.startswith(f"{prefix}_") and not name.endswith(("_runtime", "_per_second"))
+    }
+    cuts = [int(name.rsplit("@", 1)[1]) for name in own if "recall@" in name]
+    shown = [name for name in own if not cuts or "recall@" in name or name.endswith(f"ndcg@{max(cuts)}")]
     metrics = []
-    for name, value in scores.items():
-        if not name.startswith(f"{prefix}_") or not ("recall@" in name or name.endswith(ndcg)):
-            continue
-        short = name.removeprefix(f"{prefix}_")
-        dim, metric = short.removeprefix("dim_").split("_", 1) if short.startswith("dim_") else (None, short)
-        metrics.append(Metric(metric, float(value), dataset.name, dim=int(dim) if dim else None))
+    for name in shown:
+        dim, metric = name.removeprefix("dim_").split("_", 1) if name.startswith("dim_") else (None, name)
+        metrics.append(Metric(metric, float(own[name]), dataset, dim=int(dim) if dim else None))
     return metrics
 
 
@@ -188,12 +227,15 @@ def _citations(retriever: PreTrainedModel, args: NyxTrainingArguments) -> list[s
     return [key for key in keys if key]
 
 
-def _hyperparameters(args: NyxTrainingArguments) -> dict[str, Any]:
-    """The arguments worth repeating, with enumerations as their values."""
-    names = {*_SHOWN, *(_SHOWN_LORA if args.use_lora else ())}
+def _hyperparameters(args: NyxTrainingArguments, temperatures: Mapping[str, float]) -> dict[str, Any]:
+    """The arguments worth repeating, with enumerations as their values, and what temperatures became."""
+    defaults = {entry.name: entry.default for entry in fields(args)}
+    changed = {name for name in _SHOWN_IF_CHANGED if getattr(args, name) != defaults[name]}
+    names = {*_SHOWN, *changed, *(_SHOWN_LORA if args.use_lora else ())}
     names.discard("num_train_epochs" if args.max_steps > 0 else "max_steps")  # the one that was not looked at
     values = {name: value for name, value in args.to_dict().items() if name in names and value is not None}
-    return {**values, "processes": args.world_size}
+    learned = {f"learned {name}": f"{value:.4f}" for name, value in temperatures.items()}
+    return {**values, **(learned if args.learn_temperature else {}), "processes": args.world_size}
 
 
 def _versions() -> dict[str, str]:

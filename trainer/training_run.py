@@ -4,28 +4,21 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from huggingface_hub import DatasetCard
-from huggingface_hub.errors import EntryNotFoundError
-from transformers import AutoConfig, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+import torch
+from transformers import set_seed
 
-from nyx_hf.data_builders.digits import build_digits
-from nyx_hf.data_builders.triplets import TripletDataset
-from nyx_hf.model_cards.licences import License
-from nyx_hf.model_cards.model_card import DataSource
-from nyx_hf.modeling.modeling_nyx import NyxModel
 from nyx_hf.trainer.arguments import NyxTrainingArguments
+from nyx_hf.trainer.checkpoints import check_resume, last_whole, mark_whole, run_settings
+from nyx_hf.trainer.finite import NotFiniteError
+from nyx_hf.trainer.objective import build_objective
 from nyx_hf.trainer.recipe_files import RecipeError
-from nyx_hf.trainer.retrieval_evaluation import RetrievalSet
-from nyx_hf.trainer.run_arguments import DataArguments, ModelArguments, RunArguments, parse_run
-from nyx_hf.trainer.tiny import make_tiny_vlm
+from nyx_hf.trainer.run_arguments import RunArguments, parse_run
+from nyx_hf.trainer.run_data import data_sources, evaluation_sets, revisions, training_rows
+from nyx_hf.trainer.run_model import check_model, learned_before, load_model
 from nyx_hf.trainer.trainer import NyxTrainer
-from nyx_hf.trainer.training_rows import JoinedRows
 
-_TINY, _BUILD = "tiny:", "build:"
-_BUILDERS = {"digits": build_digits}
+REFUSED, FAILED = 2, 1
 
 
 def main(words: Sequence[str]) -> int:
@@ -35,21 +28,26 @@ def main(words: Sequence[str]) -> int:
         words: `--config RECIPE key=value …`.
 
     Returns:
-        0, or 2 where the run could not begin; the reason is then one line on stderr.
+        0; 2 where the run could not begin, 1 where it could not go on. The reason is then one line on stderr.
     """
     try:
         run = parse_run(words)
         check_world_size(run.training)
+        checkpoint = find_checkpoint(run)
         trainer = build_trainer(run)
-        checkpoint = _checkpoint(run.training)
     except (ValueError, OSError) as error:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"error: {error}", file=sys.stderr)
-        return 2
-    trainer.train(resume_from_checkpoint=checkpoint)
+        _say(error)
+        return REFUSED
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except (NotFiniteError, torch.OutOfMemoryError) as error:
+        _say(error)
+        return FAILED
     if trainer.eval_dataset is not None:
         trainer.evaluate()
     trainer.save_model()  # with push_to_hub it pushes too
+    if run.training.should_save:
+        mark_whole(str(run.training.output_dir), run_settings(run.training, run_facts_of(run)))
     return 0
 
 
@@ -85,97 +83,73 @@ def build_trainer(run: RunArguments) -> NyxTrainer:
     """
     args = run.training
     set_seed(args.seed)
+    needs_scores = build_objective(args).needs_scores
     with args.main_process_first(desc="making the model and the data"):
-        model = _model(run.model, args)
-        found = [_dataset(spec, run.data, args) for spec in run.data.datasets]
-        rows = [
-            TripletDataset.load(name, run.data.split, revision, name, args.negatives_per_query)
-            for name, revision in found
-        ]
-        eval_set = _eval_set(run.data, args)
-    return NyxTrainer(
+        check_model(run.model, args)
+        rows = training_rows(run.data, args, needs_scores=needs_scores)
+        sets = evaluation_sets(run.data, args)
+        model = load_model(run.model, args)
+    processes = f"{'--multi_gpu ' * (args.world_size > 1)}--num_processes {args.world_size}"
+    trainer = NyxTrainer(
         model,
         args,
-        train_dataset=JoinedRows(rows),
-        eval_dataset=eval_set,
+        train_dataset=rows,
+        eval_dataset=sets,
         card={
-            "datasets": [_data_source(name, revision) for name, revision in found],
-            "command": f"accelerate launch {'--multi_gpu ' * (args.world_size > 1)}--num_processes {args.world_size} "
-            f"{run.typed}",
+            "datasets": data_sources(run.data, args),
+            "command": f"accelerate launch {processes} {run.typed}",
         },
+        run=run_facts_of(run),
     )
+    trainer.objective_training.start_from(learned_before(run.model, args))
+    return trainer
 
 
-def _model(chosen: ModelArguments, args: NyxTrainingArguments) -> NyxModel:
-    """Loads the retriever, or makes one of a plain vision-language model."""
-    name = chosen.model
-    if name.startswith(_TINY):
-        folder = _inputs(args) / "tiny-vlm"
-        name = str(folder if folder.exists() else make_tiny_vlm(folder, name.removeprefix(_TINY), seed=args.seed))
-    how: dict[str, Any] = {
-        "dtype": chosen.dtype,
-        "attn_implementation": chosen.attn_implementation,
-        "revision": chosen.model_revision,
-    }
-    how = {key: value for key, value in how.items() if value is not None}
-    config = AutoConfig.from_pretrained(name, revision=chosen.model_revision)
-    if getattr(config, "nyx", None) is None:
-        return NyxModel.from_backbone(name, preset=chosen.preset, **how, **chosen.changed_settings)
-    model = NyxModel.from_pretrained(name, **how)
-    if chosen.changed_settings:
-        model.settings = model.settings.updated(**chosen.changed_settings)
-    return model
+def run_facts_of(run: RunArguments) -> dict[str, object]:
+    """Tells what decides how a run's weights come out, besides the training arguments.
+
+    Args:
+        run: the arguments.
+
+    Returns:
+        Values by name.
+    """
+    return {**vars(run.model), **revisions(run.data)}
 
 
-def _dataset(spec: str, data: DataArguments, args: NyxTrainingArguments) -> tuple[str, str | None]:
-    """Settles a dataset's folder or Hub id and its revision; builds it where that is asked."""
-    if not spec.startswith(_BUILD):
-        name, _, revision = spec.partition("@")
-        return name, revision or None
-    builder = spec.removeprefix(_BUILD)
-    if builder not in _BUILDERS:
-        raise RecipeError(f"no dataset {builder!r} can be built on the spot; there is {', '.join(_BUILDERS)}")
-    folder = _inputs(args) / builder
-    if not folder.exists():
-        _BUILDERS[builder](folder, seed=args.seed, **data.build_settings)
-    return str(folder), None
+def find_checkpoint(run: RunArguments) -> str | None:
+    """Settles what to resume from: a folder, `true` for the last whole checkpoint, `auto` for it if there is one.
 
+    Args:
+        run: the arguments.
 
-def _inputs(args: NyxTrainingArguments) -> Path:
-    """Where what is made on the spot stands: beside the output folder, which is pushed whole."""
-    return Path(f"{args.output_dir}.inputs")
+    Returns:
+        The checkpoint's folder; None to start anew.
 
-
-def _eval_set(data: DataArguments, args: NyxTrainingArguments) -> RetrievalSet | None:
-    if data.eval_dataset is None:
-        return None
-    name, revision = _dataset(data.eval_dataset, data, args)
-    return RetrievalSet.load(name, data.eval_split, revision=revision, limit=data.eval_queries)
-
-
-def _data_source(name: str, revision: str | None) -> DataSource:
-    """What the card says of a dataset; its licence is its own card's."""
-    folder = Path(name)
-    shown = folder.name if folder.exists() else name
-    try:
-        data = DatasetCard.load(folder / "README.md" if folder.exists() else name).data
-    except (EntryNotFoundError, FileNotFoundError):
-        return DataSource(shown, revision)
-    licence = License(data.license, data.get("license_name"), data.get("license_link")) if data.license else None
-    return DataSource(shown, revision, licence)
-
-
-def _checkpoint(args: NyxTrainingArguments) -> str | None:
-    """Settles what to resume from: a folder, `true` for the last checkpoint, `auto` for it if there is one."""
-    wanted = args.resume_from_checkpoint
+    Raises:
+        RecipeError: there is none.
+        ResumeError: it is of a run with other settings.
+    """
+    wanted = run.training.resume_from_checkpoint
     if wanted is None or wanted.lower() == "false":
         return None
-    if wanted.lower() not in ("true", "auto"):
-        if not Path(wanted).is_dir():
+    if wanted.lower() in ("true", "auto"):
+        found = last_whole(str(run.training.output_dir))
+        if found is None and wanted.lower() == "true":
+            raise RecipeError(
+                f"resume_from_checkpoint=true, but {run.training.output_dir} holds no checkpoint; auto starts anew"
+            )
+    else:
+        found = Path(wanted)
+        if not found.is_dir():
             raise RecipeError(f"resume_from_checkpoint names {wanted}, which is no folder")
-        return wanted
-    output = str(args.output_dir)
-    last = get_last_checkpoint(output) if Path(output).is_dir() else None
-    if last is None and wanted.lower() == "true":
-        raise RecipeError(f"resume_from_checkpoint=true, but {output} holds no checkpoint; auto starts anew then")
-    return last
+    if found is None:
+        return None
+    check_resume(found, run_settings(run.training, run_facts_of(run)))
+    return str(found)
+
+
+def _say(error: Exception) -> None:
+    """One line on stderr, from one process."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

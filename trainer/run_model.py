@@ -1,0 +1,124 @@
+"""The model of a run: a retriever, an adapter to go on with, or a vision-language model to make one of."""
+
+from pathlib import Path
+from typing import Any
+
+from peft import PeftConfig, PeftModel
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoConfig
+from transformers.utils import cached_file
+
+from nyx_hf.modeling.modeling_nyx import NyxModel
+from nyx_hf.trainer.arguments import NyxTrainingArguments
+from nyx_hf.trainer.objective_training import OBJECTIVE_FILE
+from nyx_hf.trainer.recipe_files import RecipeError
+from nyx_hf.trainer.run_arguments import ModelArguments
+from nyx_hf.trainer.run_data import inputs_folder
+from nyx_hf.trainer.tiny import make_tiny_vlm
+
+_TINY = "tiny:"
+
+
+def load_model(chosen: ModelArguments, args: NyxTrainingArguments) -> NyxModel | PeftModel:
+    """Loads the retriever, or makes one of a plain vision-language model.
+
+    Args:
+        chosen: which model.
+        args: training arguments.
+
+    Returns:
+        The retriever; with an adapter whose training goes on, where the model is one.
+
+    Raises:
+        ValueError: model and settings do not fit together.
+        OSError: it is not there.
+    """
+    name = model_place(chosen, args)
+    how: dict[str, Any] = {
+        "dtype": chosen.dtype,
+        "attn_implementation": chosen.attn_implementation,
+        "revision": chosen.model_revision,
+    }
+    how = {key: value for key, value in how.items() if value is not None}
+    adapter = _adapter_base(name, chosen.model_revision)
+    if adapter is not None:
+        base = _retriever(adapter, chosen, {key: value for key, value in how.items() if key != "revision"})
+        return PeftModel.from_pretrained(base, name, is_trainable=True, revision=chosen.model_revision)
+    return _retriever(name, chosen, how)
+
+
+def check_model(chosen: ModelArguments, args: NyxTrainingArguments) -> None:
+    """Refuses a model that is not there or too narrow, before its weights are loaded.
+
+    Args:
+        chosen: which model.
+        args: training arguments.
+
+    Raises:
+        ValueError: it cannot be trained so.
+        OSError: it is not there.
+    """
+    name = model_place(chosen, args)
+    base = _adapter_base(name, chosen.model_revision)
+    config = AutoConfig.from_pretrained(base or name, revision=None if base else chosen.model_revision)
+    width = config.get_text_config().hidden_size
+    if args.matryoshka_dims and max(args.matryoshka_dims) > width:
+        raise RecipeError(
+            f"matryoshka_dims asks for {max(args.matryoshka_dims)} dimensions, but the vectors of {chosen.model} have "
+            f"{width}; give smaller ones"
+        )
+
+
+def learned_before(chosen: ModelArguments, args: NyxTrainingArguments) -> dict[str, Tensor]:
+    """Reads what the objective learned in the stage that this model comes from.
+
+    Args:
+        chosen: which model.
+        args: training arguments.
+
+    Returns:
+        Its parameters by name; empty where it learned nothing.
+    """
+    name = model_place(chosen, args)
+    path = cached_file(
+        name, OBJECTIVE_FILE, revision=chosen.model_revision, _raise_exceptions_for_missing_entries=False
+    )
+    return load_file(path) if path else {}
+
+
+def model_place(chosen: ModelArguments, args: NyxTrainingArguments) -> str:
+    """Settles a model's folder or Hub id; makes a tiny one where that is asked.
+
+    Args:
+        chosen: which model.
+        args: training arguments.
+
+    Returns:
+        The folder or Hub id.
+
+    Raises:
+        ValueError: there is no tiny model of that family.
+    """
+    if not chosen.model.startswith(_TINY):
+        return chosen.model
+    folder = inputs_folder(args) / "tiny-vlm"
+    if not folder.exists():
+        make_tiny_vlm(folder, chosen.model.removeprefix(_TINY), seed=args.seed)
+    return str(folder)
+
+
+def _retriever(name: str, chosen: ModelArguments, how: dict[str, Any]) -> NyxModel:
+    config = AutoConfig.from_pretrained(name, revision=how.get("revision"))
+    if getattr(config, "nyx", None) is None:
+        return NyxModel.from_backbone(name, preset=chosen.preset, **how, **chosen.changed_settings)
+    model: NyxModel = NyxModel.from_pretrained(name, **how)
+    if chosen.changed_settings:
+        model.settings = model.settings.updated(**chosen.changed_settings)
+    return model
+
+
+def _adapter_base(name: str, revision: str | None) -> str | None:
+    """The base of an adapter's folder or repo; None where it is a whole model."""
+    path = cached_file(name, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False)
+    return None if path is None else str(PeftConfig.from_pretrained(str(Path(path).parent)).base_model_name_or_path)

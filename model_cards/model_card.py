@@ -77,6 +77,7 @@ class ModelFacts:
         metrics: What was measured.
         hyperparameters: Training arguments worth repeating, by name.
         command: The command that trained it, exactly as it was typed.
+        recipe: File beside the card that holds all settings of that command.
         seed: The seed it was trained with.
         versions: Package versions.
         git_commit: Commit of the code it was trained with.
@@ -102,6 +103,7 @@ class ModelFacts:
     metrics: list[Metric] = field(default_factory=list)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     command: str | None = None
+    recipe: str | None = None
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     git_commit: str | None = None
@@ -158,6 +160,7 @@ def model_card(facts: ModelFacts) -> ModelCard:
         dims=facts.dims,
         metrics_table=metrics_table(facts.metrics),
         figures=facts.figures,
+        recipe=facts.recipe,
         data_table=table(
             ("data", "revision", "licence"),
             [(_linked(s.repo_or_name), s.revision, License.of(s.license).label) for s in facts.datasets],

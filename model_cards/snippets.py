@@ -9,9 +9,6 @@ from nyx_hf.model_cards.blocks import quoted
 if TYPE_CHECKING:
     from nyx_hf.model_cards.model_card import ModelFacts
 
-_BOOKKEEPING = ("format_version", "code_version", "code_hash")
-_LINE = 80
-
 
 def usage_snippets(repo_or_dir: str, facts: ModelFacts) -> dict[str, str]:
     """Gives ready-to-run code for every way a model loads.
@@ -25,7 +22,7 @@ def usage_snippets(repo_or_dir: str, facts: ModelFacts) -> dict[str, str]:
         adapter, then `matryoshka` for a model with several widths.
     """
     if facts.adapter:
-        return {"peft": _peft(repo_or_dir, facts)}
+        return {"peft": _peft(repo_or_dir)}
     snippets = {
         "transformers": _transformers(repo_or_dir),
         "sentence-transformers": _sentence_transformers(repo_or_dir, facts.needs_trust),
@@ -94,22 +91,10 @@ print(short.shape)  # (1, {dims[-1]}), each row of length 1
 """.strip()
 
 
-def _peft(repo: str, facts: ModelFacts) -> str:
-    settings = {name: value for name, value in facts.settings.items() if name not in _BOOKKEEPING}
-    arguments = [quoted(facts.base_model or ""), *(f"{name}={_literal(value)}" for name, value in settings.items())]
-    call = ", ".join(arguments)
-    if len(call) > _LINE:
-        call = "\n    " + ",\n    ".join(arguments) + ",\n"
+def _peft(repo: str) -> str:
     return f"""
-from nyx_hf import NyxModel
-from peft import PeftModel
+from nyx_hf import load_adapter
 
-base = NyxModel.from_backbone({call})
-model = PeftModel.from_pretrained(base, {quoted(repo)})
+model = load_adapter({quoted(repo)})
 print(model.encode(["the sea at night"]).shape)
 """.strip()
-
-
-def _literal(value: object) -> str:
-    """Writes a setting's value as code."""
-    return quoted(value) if isinstance(value, str) and "\n" not in value else repr(value)

@@ -138,6 +138,42 @@ def train(
 
 @app.command(
     epilog=_examples(
+        "nyx-hf soup runs/mix1 runs/mix2 runs/mix3 --out runs/soup",
+        "nyx-hf soup runs/mix1 runs/mix2 --weights 2,1 --out runs/soup --merge",
+        "nyx-hf soup runs/mix1 runs/mix2 runs/mix3 --out runs/soup --greedy my-dataset --split validation",
+    )
+)
+@errors_in_one_line
+def soup(
+    ingredients: Annotated[list[str], typer.Argument(metavar="A B …", help="Adapters of one base, or whole models.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    weights: Annotated[
+        str | None, typer.Option(metavar="W,W,…", help="What each counts; divided by their sum. Alike if left out.")
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Write a whole model, the soup merged into its base.")
+    ] = False,
+    rank: Annotated[int | None, typer.Option(help="Cut an adapter to this rank; exact if left out.")] = None,
+    greedy: Annotated[
+        str | None, typer.Option(metavar="DATASET", help="Leave out what makes retrieval on this dataset worse.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of that dataset.")] = "validation",
+    metric: Annotated[str, typer.Option(help="What is compared: recall@K, ndcg@K or mrr@K.")] = "ndcg@10",
+    limit: Annotated[int | None, typer.Option(min=1, help="Compare on the first so many queries.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make one adapter or model out of several.
+
+    The weighted mean of what each changes in the base. For --greedy choose another dataset than you report on.
+    """
+    from nyx_hf.soup import cook
+
+    result = cook(ingredients, out, weights, merge, rank, greedy, split, metric, limit)
+    typer.echo(json.dumps(result.as_json()) if as_json else result.as_text())
+
+
+@app.command(
+    epilog=_examples(
         "nyx-hf push runs/quickstart/model your-name/nyx-digits --tag v1",
         "nyx-hf push runs/quickstart/dataset your-name/nyx-digits --public",
     )

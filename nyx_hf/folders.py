@@ -15,6 +15,7 @@ Kind = Literal["model", "adapter", "dataset"]
 IGNORED = (
     *("checkpoint-*", "global_step*", "runs", "wandb", "__pycache__", "*.pyc", "*.tmp", "*.lock", ".*"),
     *("optimizer*.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth", "trainer_state.json", "training_args.bin"),
+    *("objective_optimizer.pt", "sampler.json", "run.json", "not_finite_*.json"),
 )
 """Names of files and folders that stay at home: training state, caches, half-written and hidden files."""
 

@@ -1,6 +1,7 @@
 """A Trainer that leaves Hub-ready folders: checkpoints that can be resumed, models with their cards."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,6 +11,7 @@ from transformers import Trainer, TrainerControl
 from transformers.trainer_utils import HubStrategy, rotate_checkpoints
 from transformers.utils import PushInProgress
 
+from nyx_hf.model_cards.curves import CURVES_FILE, training_curves
 from nyx_hf.model_cards.model_card import Metric, ModelFacts
 from nyx_hf.trainer.checkpoints import check_resume, mark_whole, run_settings
 from nyx_hf.trainer.epochs import FollowEpochs
@@ -23,6 +25,8 @@ Suite: TypeAlias = Callable[[Any], Mapping[str, float]]  # a retriever -> scores
 EvalSet: TypeAlias = RetrievalSet | Suite
 EvalSets: TypeAlias = EvalSet | Mapping[str, EvalSet]
 
+RECIPE_FILE = "recipe.yaml"
+
 
 class HubReadyTrainer(Trainer):
     """What `NyxTrainer` writes down; what it minimises stands there."""
@@ -31,6 +35,7 @@ class HubReadyTrainer(Trainer):
     push_in_progress: PushInProgress | None = None
 
     card: dict[str, Any]  # fields of the card that only the caller knows
+    recipe: str | None  # all settings of the run as YAML
     run: dict[str, Any]  # what decides how the weights come out, besides the arguments
     objective_training: ObjectiveTraining
     follow_epochs: FollowEpochs
@@ -116,7 +121,7 @@ class HubReadyTrainer(Trainer):
         merge = self._merges(output_dir)
         save_retriever(self.accelerator.unwrap_model(self.model), folder, state_dict=state_dict, merge=merge)
         self.objective_training.save(folder)
-        write_card(self._facts(merge=merge), folder)
+        self._write_card(folder, merge)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Writes the card into the output folder; what it says comes from the run and from `card`.
@@ -126,7 +131,17 @@ class HubReadyTrainer(Trainer):
             **kwargs: unused.
         """
         if self.is_world_process_zero():
-            write_card(self._facts(merge=self.args.merge_lora), self.args.output_dir)
+            self._write_card(Path(self.args.output_dir), self.args.merge_lora)
+
+    def _write_card(self, folder: Path, merge: bool) -> None:
+        """Writes the card, and what it points to: the curves and the recipe."""
+        facts = self._facts(merge=merge)
+        if training_curves(self.state.log_history, folder / CURVES_FILE) is not None:
+            facts = replace(facts, figures={"What was logged while it was trained": CURVES_FILE, **facts.figures})
+        if self.recipe is not None:
+            (folder / RECIPE_FILE).write_text(self.recipe, encoding="utf-8")
+            facts = replace(facts, recipe=RECIPE_FILE)
+        write_card(facts, folder)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Pushes a checkpoint's whole folder: card, remote code and sentence-transformers files with the weights."""

@@ -142,6 +142,27 @@ def to_words(values: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def without_places(values: Mapping[str, Any]) -> str:
+    """Writes settled values as a recipe that can be shown: of local folders only the names.
+
+    Args:
+        values: settings by key.
+
+    Returns:
+        YAML.
+    """
+    shown = {key: _shown(value) for key, value in values.items() if value is not None}
+    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
 def _word(value: Any) -> str:
     """One value as an argument parser's word."""
     return json.dumps(value) if isinstance(value, (bool, dict, list)) else str(value)

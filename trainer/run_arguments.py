@@ -10,6 +10,7 @@ from trl import TrlParser
 
 from nyx_hf.trainer.arguments import NyxTrainingArguments
 from nyx_hf.trainer.dataset_specs import DatasetSpec
+from nyx_hf.trainer.import_paths import imported
 from nyx_hf.trainer.json_settings import json_object
 from nyx_hf.trainer.objective import build_objective
 from nyx_hf.trainer.recipe_files import (
@@ -21,6 +22,7 @@ from nyx_hf.trainer.recipe_files import (
     parse_overrides,
     read_recipe,
     to_words,
+    without_places,
 )
 
 
@@ -99,12 +101,14 @@ class RunArguments:
         data: which data.
         training: how.
         typed: the run as a command to repeat it by, without the launcher.
+        recipe: all settled values as YAML, without the places of local folders.
     """
 
     model: ModelArguments
     data: DataArguments
     training: NyxTrainingArguments
     typed: str
+    recipe: str
 
 
 _KINDS = (ModelArguments, DataArguments, NyxTrainingArguments)
@@ -127,7 +131,8 @@ def parse_run(words: Sequence[str]) -> RunArguments:
     model, data, training = _Parser(_KINDS).parse_args_into_dataclasses(to_words(values))
     _check(model, data, training)
     shown = f"trainer/recipes/{path.name}" if path.parent.resolve() == RECIPES else str(words[1])
-    return RunArguments(model, data, training, shlex.join(["trainer/train.py", "--config", shown, *words[2:]]))
+    typed = shlex.join(["trainer/train.py", "--config", shown, *words[2:]])
+    return RunArguments(model, data, training, typed, without_places(values))
 
 
 def check_run(words: Sequence[str]) -> None:
@@ -158,6 +163,8 @@ def _check(model: ModelArguments, data: DataArguments, training: NyxTrainingArgu
     json_object("build", data.build)
     for word in data.datasets:
         DatasetSpec.parse(word)
+    if training.sampler is not None:
+        imported(training.sampler)
     build_objective(training, training.matryoshka_dims or None, training.matryoshka_weights or None)
 
 

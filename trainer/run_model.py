@@ -1,15 +1,16 @@
 """The model of a run: a retriever, an adapter to go on with, or a vision-language model to make one of."""
 
-from pathlib import Path
 from typing import Any
 
-from peft import PeftConfig, PeftModel
+from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig
 from transformers.utils import cached_file
 
 from nyx_hf.modeling.modeling_nyx import NyxModel
+from nyx_hf.trainer.adapter_loading import adapter_base, load_adapter
+from nyx_hf.trainer.adapters import without_adapter
 from nyx_hf.trainer.arguments import NyxTrainingArguments
 from nyx_hf.trainer.objective_training import OBJECTIVE_FILE
 from nyx_hf.trainer.recipe_files import RecipeError
@@ -41,11 +42,13 @@ def load_model(chosen: ModelArguments, args: NyxTrainingArguments) -> NyxModel |
         "revision": chosen.model_revision,
     }
     how = {key: value for key, value in how.items() if value is not None}
-    adapter = _adapter_base(name, chosen.model_revision)
-    if adapter is not None:
-        base = _retriever(adapter, chosen, {key: value for key, value in how.items() if key != "revision"})
-        return PeftModel.from_pretrained(base, name, is_trainable=True, revision=chosen.model_revision)
-    return _retriever(name, chosen, how)
+    if adapter_base(name, chosen.model_revision) is None:
+        return _retriever(name, chosen, how)
+    model = load_adapter(name, is_trainable=True, **how)
+    if chosen.changed_settings:
+        retriever = without_adapter(model)
+        retriever.settings = retriever.settings.updated(**chosen.changed_settings)
+    return model
 
 
 def check_model(chosen: ModelArguments, args: NyxTrainingArguments) -> None:
@@ -60,7 +63,7 @@ def check_model(chosen: ModelArguments, args: NyxTrainingArguments) -> None:
         OSError: it is not there.
     """
     name = model_place(chosen, args)
-    base = _adapter_base(name, chosen.model_revision)
+    base = adapter_base(name, chosen.model_revision)
     config = AutoConfig.from_pretrained(base or name, revision=None if base else chosen.model_revision)
     width = config.get_text_config().hidden_size
     if args.matryoshka_dims and max(args.matryoshka_dims) > width:
@@ -116,9 +119,3 @@ def _retriever(name: str, chosen: ModelArguments, how: dict[str, Any]) -> NyxMod
     if chosen.changed_settings:
         model.settings = model.settings.updated(**chosen.changed_settings)
     return model
-
-
-def _adapter_base(name: str, revision: str | None) -> str | None:
-    """The base of an adapter's folder or repo; None where it is a whole model."""
-    path = cached_file(name, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False)
-    return None if path is None else str(PeftConfig.from_pretrained(str(Path(path).parent)).base_model_name_or_path)

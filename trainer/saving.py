@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from nyx_hf._version import __version__
 from nyx_hf.model_cards.licences import license_file_text
 from nyx_hf.model_cards.model_card import Metric, ModelFacts, model_card, model_licence
+from nyx_hf.trainer.adapter_loading import write_settings
 from nyx_hf.trainer.adapter_weights import merged_weights
 from nyx_hf.trainer.adapters import merged, without_adapter
 from nyx_hf.trainer.arguments import NyxTrainingArguments
@@ -103,6 +104,7 @@ def save_retriever(
     else:
         # embedding layers are no target; looking whether they should be saved would ask the Hub
         model.save_pretrained(str(folder), state_dict=state_dict, save_embedding_layers=False)
+        write_settings(model.get_base_model().settings, folder)
 
 
 def copy_model_files(checkpoint: str | Path, folder: str | Path) -> None:

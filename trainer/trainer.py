@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, PreTrainedModel
 from transformers.trainer_utils import speed_metrics
+from transformers.utils import logging
 
 from nyx_hf.data_builders.triplets import TripletDataset
 from nyx_hf.model_cards.model_card import model_card
@@ -31,6 +32,10 @@ from nyx_hf.trainer.same_shape import BlankRow
 from nyx_hf.trainer.training_logs import DatasetLosses, TrainingLogs
 from nyx_hf.trainer.training_rows import JoinedRows, TrainingRows
 
+logger = logging.get_logger(__name__)
+
+_MOSTLY_MASKED = 0.5
+
 
 class NyxTrainer(HubReadyTrainer):
     """Trains a retriever with any of the objectives, and leaves a Hub-ready folder.
@@ -49,6 +54,7 @@ class NyxTrainer(HubReadyTrainer):
         card: fields of `ModelFacts` that the trainer cannot know: `datasets`, `command`, `license`, `summary`, …
         run: what else decides how the weights come out (model, datasets), so that a checkpoint is only resumed in the
             same run.
+        recipe: all settings of the run as YAML, kept beside the model.
         **kwargs: `callbacks`, `optimizers` and what else `Trainer` takes.
 
     Raises:
@@ -67,6 +73,7 @@ class NyxTrainer(HubReadyTrainer):
         *,
         card: Mapping[str, Any] | None = None,
         run: Mapping[str, Any] | None = None,
+        recipe: str | None = None,
         **kwargs: Any,
     ) -> None:
         check_run(args)
@@ -74,7 +81,7 @@ class NyxTrainer(HubReadyTrainer):
             train_dataset = JoinedRows([train_dataset])
         model = prepared(model, args)
         check_push(model, args)
-        self.card, self.run = dict(card or {}), dict(run or {})
+        self.card, self.run, self.recipe = dict(card or {}), dict(run or {}), recipe
         settings = without_adapter(model).settings
         self.objective = build_objective(args, settings.matryoshka_dims or None, settings.matryoshka_weights or None)
         check_objective(self.objective, args, settings)
@@ -236,6 +243,12 @@ class NyxTrainer(HubReadyTrainer):
         """
         if "loss" in logs and self.is_in_train:
             logs |= self.logs.drain(self.args.device) | temperatures(self.objective)
+            if logs.get("false_negatives_masked", 0.0) > _MOSTLY_MASKED:
+                logger.warning_once(
+                    f"{logs['false_negatives_masked']:.0%} of the negatives are taken for false ones and teach "
+                    "nothing: raise false_negative_threshold, or train without it first (the vectors of an untrained "
+                    "model are all alike)"
+                )
             if len(self.dataset_losses.names) > 1:
                 means = self.dataset_losses.means(self.args.device)
                 logs |= {f"loss_{name}": mean for name, mean in means.items()}

@@ -41,6 +41,7 @@ def main(words: Sequence[str]) -> int:
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except (NotFiniteError, torch.OutOfMemoryError) as error:
+        print(file=sys.stderr)  # the progress bar's line is not ended
         _say(error)
         return FAILED
     if trainer.eval_dataset is not None:
@@ -100,6 +101,7 @@ def build_trainer(run: RunArguments) -> NyxTrainer:
             "command": f"accelerate launch {processes} {run.typed}",
         },
         run=run_facts_of(run),
+        recipe=run.recipe,
     )
     trainer.objective_training.start_from(learned_before(run.model, args))
     return trainer

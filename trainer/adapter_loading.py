@@ -1,0 +1,83 @@
+"""An adapter and its base in one call."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from peft import PeftConfig, PeftModel
+from transformers import AutoConfig
+from transformers.utils import cached_file
+
+from nyx_hf.modeling.configuration_nyx import NyxSettings
+from nyx_hf.modeling.modeling_nyx import NyxModel
+
+SETTINGS_FILE = "nyx.json"  # how content becomes a vector; a base that is a plain vision-language model has none
+_WRITTEN = ("format_version", "code_version", "code_hash")
+
+
+def load_adapter(name_or_path: str | Path, *, revision: str | None = None, **how: Any) -> PeftModel:
+    """Loads an adapter with the retriever that it was trained on.
+
+    Args:
+        name_or_path: Hub id or folder of an adapter that `NyxTrainer` saved.
+        revision: commit, tag or branch of the adapter; its base is loaded as it is now.
+        **how: `is_trainable` to go on with its training, and how the base is loaded: `dtype`, `attn_implementation`,
+            `token`, …
+
+    Returns:
+        The retriever with its adapter; `encode` and its kin work on it.
+
+    Raises:
+        ValueError: there is no adapter.
+    """
+    name = str(name_or_path)
+    is_trainable = how.pop("is_trainable", False)
+    base = adapter_base(name, revision)
+    if base is None:
+        raise ValueError(
+            f"{name} is no adapter: it has no adapter_config.json; NyxModel.from_pretrained loads a model"
+        )
+    settings = _settings(name, revision)
+    retriever = _base(base, settings, how)
+    if settings is not None:
+        retriever.settings = settings
+    return PeftModel.from_pretrained(retriever, name, is_trainable=is_trainable, revision=revision)
+
+
+def adapter_base(name: str, revision: str | None = None) -> str | None:
+    """Tells what an adapter was trained on.
+
+    Args:
+        name: Hub id or folder.
+        revision: commit, tag or branch.
+
+    Returns:
+        Hub id or folder of the base; None where `name` is no adapter.
+    """
+    path = cached_file(name, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False)
+    return None if path is None else str(PeftConfig.from_pretrained(str(Path(path).parent)).base_model_name_or_path)
+
+
+def write_settings(settings: NyxSettings, folder: str | Path) -> None:
+    """Writes how content becomes a vector beside an adapter.
+
+    Args:
+        settings: the retriever's.
+        folder: the adapter's folder.
+    """
+    text = json.dumps(settings.to_dict(), indent=2, sort_keys=True) + "\n"
+    (Path(folder) / SETTINGS_FILE).write_text(text, encoding="utf-8")
+
+
+def _settings(name: str, revision: str | None) -> NyxSettings | None:
+    path = cached_file(name, SETTINGS_FILE, revision=revision, _raise_exceptions_for_missing_entries=False)
+    return None if path is None else NyxSettings.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
+def _base(name: str, settings: NyxSettings | None, how: dict[str, Any]) -> NyxModel:
+    """The retriever, made of a plain vision-language model where the base is one."""
+    if settings is None or getattr(AutoConfig.from_pretrained(name), "nyx", None) is not None:
+        model: NyxModel = NyxModel.from_pretrained(name, **how)
+        return model
+    values = {key: value for key, value in settings.to_dict().items() if key not in _WRITTEN}
+    return NyxModel.from_backbone(name, **how, **values)

@@ -29,6 +29,8 @@ class NyxSettings:
         mask_instruction: Leave the instruction's tokens out of the mean (U-MARVEL, finding 2).
         chat: Wrap turns in the backbone's chat marks; otherwise raw text.
         system_prompt: Text of a system turn before everything; needs `chat`.
+        instruction_in: Where the instruction stands: `user`, at the start of the first turn, or `system`, in the place
+            of the system prompt; needs `chat`.
         represent_text: Text put after a content that has text only (RzenEmbed §3.4.4).
         represent_visual: Text put after a content that has an image or a video.
         end_token: Token put at the very end: a token's text, or `eos` for the tokenizer's own, or empty for none.
@@ -56,6 +58,7 @@ class NyxSettings:
     mask_instruction: bool = False
     chat: bool = False
     system_prompt: str = ""
+    instruction_in: str = "user"
     represent_text: str = ""
     represent_visual: str = ""
     end_token: str = "eos"
@@ -83,13 +86,16 @@ class NyxSettings:
             ("pooling", ("last", "mean")),
             ("attention", ("causal", "bidirectional")),
             ("positions", ("mrope", "sequential")),
+            ("instruction_in", ("user", "system")),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it is one of {' | '.join(allowed)}")
         if self.mask_instruction and self.pooling != "mean":
             raise ValueError("mask_instruction leaves tokens out of a mean: it needs pooling='mean'")
-        if not self.chat and (self.system_prompt or self.generation_prompt):
-            raise ValueError("system_prompt and generation_prompt are turns of a chat: they need chat=True")
+        if not self.chat and (self.system_prompt or self.generation_prompt or self.instruction_in == "system"):
+            raise ValueError(
+                "system_prompt, generation_prompt and instruction_in='system' are turns of a chat: they need chat=True"
+            )
         if list(self.matryoshka_dims) != sorted(set(self.matryoshka_dims), reverse=True):
             raise ValueError(f"matryoshka_dims is {self.matryoshka_dims}; give each width once, longest first")
         if self.matryoshka_dims and min(self.matryoshka_dims) < 1:
@@ -211,6 +217,20 @@ PRESETS: dict[str, NyxSettings] = {
         end_token="<|endoftext|>",
         generation_prompt=True,
         max_pixels=1280 * 28 * 28,
+        prompts={"query": "", "document": ""},
+    ),
+    # Qwen3-VL-Embedding's own usage: the instruction is the system turn, an assistant turn is opened, its last token
+    # pooled; widths of its model card.
+    "qwen3-vl-embedding": NyxSettings(
+        preset="qwen3-vl-embedding",
+        chat=True,
+        system_prompt="Represent the user's input.",
+        instruction_in="system",
+        end_token="",
+        generation_prompt=True,
+        matryoshka_dims=(2048, 1024, 512, 256, 128, 64),
+        matryoshka_weights=(1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+        max_pixels=1800 * 32 * 32,
         prompts={"query": "", "document": ""},
     ),
     # The released code: the plain system prompt, pooling of an appended <|endoftext|>, sequential positions.

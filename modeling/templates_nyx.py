@@ -39,22 +39,35 @@ def chat_template(settings: NyxSettings, eos_token: str) -> str:
     end = eos_token if settings.end_token == "eos" else settings.end_token
     opening = closing = tail = ""
     if settings.chat:
-        if settings.system_prompt:
-            opening = _print(f"<|im_start|>system\n{settings.system_prompt}<|im_end|>\n")
+        opening = _system_turn(settings)
         closing = _print("<|im_end|>\n")
         tail = _print("<|im_start|>assistant\n") if settings.generation_prompt else ""
     turn = "{{- '<|im_start|>' + m.role + '\\n' }}" if settings.chat else ""
+    instruction = _INSTRUCTION if settings.instruction_in == "user" else ""
     return (
         "{%- set ns = namespace(visual=false) %}"
         f"{opening}"
         "{%- for m in messages if m.role != 'system' %}"
-        f"{turn}{{%- if loop.first %}}{_INSTRUCTION}{{% endif %}}"
+        f"{turn}{{%- if loop.first %}}{instruction}{{% endif %}}"
         f"{_PARTS}"
         f"{{%- if loop.last %}}{represent}{{% endif %}}"
         f"{closing}"
         "{%- endfor %}"
         f"{tail}{_print(end) if end else ''}"
     )
+
+
+def _system_turn(settings: NyxSettings) -> str:
+    """The turn before everything: the system prompt, or the instruction in its place."""
+    prompt = settings.system_prompt
+    if settings.instruction_in == "user":
+        return _print(f"<|im_start|>system\n{prompt}<|im_end|>\n") if prompt else ""
+    given = "{%- if messages | selectattr('role', 'equalto', 'system') | list %}"
+    default = f"{{% else %}}{_print(prompt)}" if prompt else ""
+    start, end = _print("<|im_start|>system\n"), _print("<|im_end|>\n")
+    if not prompt:
+        return f"{given}{start}{_INSTRUCTION}{end}{{% endif %}}"
+    return f"{start}{given}{_INSTRUCTION}{default}{{% endif %}}{end}"
 
 
 def _literal(text: str) -> str:

@@ -58,6 +58,7 @@ def folders(tiny_backbones: dict[str, Path], tmp_path_factory: pytest.TempPathFa
         ("qwen2_vl", "u-marvel"),
         ("qwen2_5_vl", "nyx-official"),
         ("qwen3_vl", "rzenembed-official"),
+        ("qwen3_vl", "qwen3-vl-embedding"),
     ):
         name = f"{family}-{preset}"
         NyxModel.from_backbone(tiny_backbones[family], preset).save_pretrained(root / name)

@@ -165,6 +165,14 @@ def test_presets_render_as_the_papers_say(tiny_backbones: dict[str, Path]) -> No
             f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{content}\n"
             f"Represent the given {what} in one word.<|im_end|>\n<|im_start|>assistant\n<|endoftext|>"
         )
+    qwen3 = NyxModel.from_backbone(folder, "qwen3-vl-embedding")
+    for prompt, turn in ((None, "Represent the user's input."), ("Find it.", "Find it.")):
+        assert rendered(qwen3, ("a ", image), prompt) == (
+            f"<|im_start|>system\n{turn}<|im_end|>\n<|im_start|>user\na {picture}<|im_end|>\n<|im_start|>assistant\n"
+        )
+    bare = NyxModel.from_backbone(folder, "u-marvel", instruction_in="system")
+    assert rendered(bare, "a", "Find.") == "<|im_start|>system\nFind.<|im_end|>\n<|im_start|>user\na<|im_end|>\n"
+    assert rendered(bare, "a") == "<|im_start|>user\na<|im_end|>\n"
     for name, settings in PRESETS.items():
         assert NyxSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings, name
 

@@ -89,16 +89,18 @@ def build_digits(
     train_documents: int = 4000,
     test_documents: int = 400,
     image_size: int = 28,
+    negatives: int = 2,
     overwrite: bool = False,
 ) -> Path:
     """Writes the handwritten records as a dataset folder.
 
     Args:
         out_dir: The folder to make.
-        seed: See `DigitsConfig`, as for the next three.
+        seed: See `DigitsConfig`, as for the next four.
         train_documents: Records to train on.
         test_documents: Records to test on.
         image_size: Pixels a side of a scan.
+        negatives: Hard negatives a triplet.
         overwrite: Whether a dataset that stands there may be replaced.
 
     Returns:
@@ -109,7 +111,11 @@ def build_digits(
         ValueError: If a setting is out of range.
     """
     config = DigitsConfig(
-        seed=seed, train_documents=train_documents, test_documents=test_documents, image_size=image_size
+        seed=seed,
+        train_documents=train_documents,
+        test_documents=test_documents,
+        image_size=image_size,
+        negatives=negatives,
     )
     made = make_digits(config)
     facts = _facts(config, made)
@@ -209,11 +215,15 @@ def _questions(
             answers = list(dict.fromkeys(other.name for other in right))
             content = _query(task, record.code, shown, rng)
             queries.append({"id": query_id, "content": content, "answers": answers, "task": task, "source": "digits"})
+            wrong = _nearest(record.code, by_code, config.negatives, rng)
             triplets.append(
                 {
                     "query_id": query_id,
                     "positive_ids": [other.id for other in right],
-                    "negative_ids": [other.id for other in _nearest(record.code, by_code, config.negatives, rng)],
+                    "negative_ids": [other.id for other in wrong],
+                    "positive_scores": [1.0] * len(right),
+                    "negative_scores": [_equal_digits(record.code, other.code) for other in wrong],
+                    "scorer": "share of equal digits",
                 }
             )
     return queries, triplets
@@ -246,6 +256,11 @@ def _nearest(code: Code, by_code: dict[Code, list[_Record]], count: int, rng: ra
             near = [record for other in _differing(code, places) for record in by_code.get(other, ())]
             drawn += rng.sample(near, min(count - len(drawn), len(near)))
     return drawn
+
+
+def _equal_digits(code: Code, other: Code) -> float:
+    """The share of places that hold the same digit: a teacher's score that is known to be right."""
+    return sum(one == another for one, another in zip(code, other, strict=True)) / len(code)
 
 
 def _differing(code: Code, places: int) -> Iterator[Code]:

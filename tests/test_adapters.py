@@ -108,7 +108,8 @@ def test_training_goes_on_with_an_adapter(tmp_path: Path) -> None:
         "smoke=true",
         "use_lora=true",
         "lora_r=3",
-        "max_steps=1", "warmup_steps=0",
+        "max_steps=1",
+        "warmup_steps=0",
         "save_steps=2",
         "eval_steps=2",
     ]

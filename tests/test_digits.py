@@ -80,8 +80,10 @@ def test_test_codes_are_unique_and_positives_share_their_code(made, digit_of):
             assert triplet["positive_ids"][0] == made["corpus"][split][number // 3]["id"]
             assert set(triplet["positive_ids"]) == same[wanted]
             assert len(triplet["negative_ids"]) == 2
-            for negative in triplet["negative_ids"]:
-                assert sum(a != b for a, b in zip(codes[negative], wanted, strict=True)) == 1
+            for negative, score in zip(triplet["negative_ids"], triplet["negative_scores"], strict=True):
+                different = sum(a != b for a, b in zip(codes[negative], wanted, strict=True))
+                assert different == 1 and score == pytest.approx(2 / 3)
+            assert triplet["positive_scores"] == [1.0] * len(triplet["positive_ids"])
 
 
 def test_queries_ask_for_their_positive_in_other_scans(made, digit_of):

@@ -114,7 +114,13 @@ def quickstart(
     run_quickstart(out, seed, steps)
 
 
-@app.command(epilog=_examples("nyx-hf train my-recipe.yaml learning_rate=2e-5 max_steps=100"))
+@app.command(
+    epilog=_examples(
+        "nyx-hf train my-recipe.yaml learning_rate=2e-5 max_steps=100",
+        "nyx-hf train nyx_pretrain --plan                 # what it takes, before anything is loaded",
+        "nyx-hf train u_marvel -n 8 --launch zero2        # a pipeline: its stages one after the other",
+    )
+)
 @errors_in_one_line
 def train(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a built-in recipe.")],
@@ -122,8 +128,17 @@ def train(
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values that differ from the recipe's.")
     ] = None,
     num_processes: Annotated[
-        int, typer.Option("--num-processes", "-n", min=1, help="Processes to train with, one for each GPU.")
-    ] = 1,
+        int | None,
+        typer.Option("--num-processes", "-n", min=1, help="Processes, one for each GPU; the recipe's if left out."),
+    ] = None,
+    launch: Annotated[
+        str | None,
+        typer.Option(metavar="CONFIG", help="single, ddp, zero2, zero3, fsdp2, or an accelerate config file."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Train nothing: print parameters, batch and memory for each GPU.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Train a retriever by a recipe."""
     for override in overrides or []:
@@ -131,9 +146,16 @@ def train(
             raise typer.BadParameter(
                 f"{override!r} is not KEY=VALUE, such as learning_rate=2e-5", param_hint="KEY=VALUE"
             )
+    if as_json and not plan:
+        raise typer.BadParameter("only a plan is printed as JSON; add --plan", param_hint="--json")
+    if plan:
+        from nyx_hf.trainer.plan_report import plan_report
+
+        typer.echo(plan_report(recipe, overrides or [], num_processes, launch, as_json=as_json))
+        return
     from nyx_hf.trainer.launch import train_command
 
-    raise typer.Exit(train_command(recipe, overrides or [], num_processes))
+    raise typer.Exit(train_command(recipe, overrides or [], num_processes, launch))
 
 
 @app.command(

@@ -1,5 +1,6 @@
 """What each process of tests/test_sharded.py does: trains under DeepSpeed or FSDP on the CPU."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -9,30 +10,19 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 
-
-def deepspeed_config(stage: int) -> dict[str, Any]:
-    return {
-        "train_micro_batch_size_per_gpu": "auto",
-        "gradient_accumulation_steps": "auto",
-        "gradient_clipping": "auto",
-        "zero_allow_untested_optimizer": True,
-        "zero_optimization": {
-            "stage": stage,
-            "reduce_bucket_size": 20_000,  # several buckets: their order matters then
-            "stage3_gather_16bit_weights_on_model_save": True,
-            "stage3_param_persistence_threshold": 0,
-        },
-    }
+from nyx_hf.trainer.launch import Launch
 
 
-def sharded_arguments(kind: str) -> dict[str, Any]:
-    """The training arguments of one way to spread a model."""
-    if kind.startswith("zero"):
-        return {"deepspeed": deepspeed_config(int(kind[-1])), "use_cpu": False}
-    if kind == "fsdp2":
-        config = {"version": 2, "reshard_after_forward": True, "auto_wrap_policy": "TRANSFORMER_BASED_WRAP"}
-        return {"fsdp": True, "fsdp_config": config, "use_cpu": False}
-    return {"use_cpu": True}
+def launched(kind: str, folder: Path) -> list[str]:
+    """What `nyx-hf train --launch KIND` puts before the script, with buckets that fit a tiny model."""
+    words = Launch(2, kind).words()
+    if "--deepspeed_config_file" in words:
+        at = words.index("--deepspeed_config_file") + 1
+        config = json.loads(Path(words[at]).read_text())
+        config["zero_optimization"]["reduce_bucket_size"] = 20_000  # several buckets: their order matters then
+        words[at] = str(folder / "deepspeed.json")
+        Path(words[at]).write_text(json.dumps(config))
+    return words
 
 
 def main(kind: str, backbone: str, folder: str, settings: dict[str, dict[str, Any]]) -> None:
@@ -48,8 +38,6 @@ def main(kind: str, backbone: str, folder: str, settings: dict[str, dict[str, An
 
 
 if __name__ == "__main__":
-    import json
-
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
     main(*sys.argv[1:4], json.loads(sys.argv[4]))

@@ -137,13 +137,24 @@ def test_quickstart_and_train_pass_their_arguments_on(monkeypatch: pytest.Monkey
     assert run("quickstart").exit_code == 0
     assert run("quickstart", "--out", "x", "--seed", "7", "--steps", "5").exit_code == 0
     assert run("train", "r.yaml", "a=1", "b.c=-2e-5", "-n", "2").exit_code == 3  # the trainer's own exit code
-    assert run("train", "r.yaml").exit_code == 3
+    assert run("train", "r.yaml", "--launch", "zero2").exit_code == 3
     assert calls == [
         (Path("runs/quickstart"), 0, None),
         (Path("x"), 7, 5),
-        ("r.yaml", ["a=1", "b.c=-2e-5"], 2),
-        ("r.yaml", [], 1),
+        ("r.yaml", ["a=1", "b.c=-2e-5"], 2, None),
+        ("r.yaml", [], None, "zero2"),
     ]
+
+
+def test_train_plans_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    report = lambda *arguments, **options: calls.append((arguments, options)) or "the plan"  # noqa: E731
+    stand_in(monkeypatch, "nyx_hf.trainer.plan_report", plan_report=report)
+    assert run("train", "r", "a=1", "--plan", "-n", "8", "--launch", "zero3").output == "the plan\n"
+    assert run("train", "r", "--plan", "--json").exit_code == 0
+    assert calls == [(("r", ["a=1"], 8, "zero3"), {"as_json": False}), (("r", [], None, None), {"as_json": True})]
+    refused = run("train", "r", "--json")
+    assert refused.exit_code == 2 and "add --plan" in refused.output
 
 
 @pytest.mark.parametrize(("flags", "private"), [([], None), (["--private"], True), (["--public"], False)])

@@ -87,6 +87,8 @@ def expected() -> set[str]:
         files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in (ROOT / folder).rglob("*.py")}
     files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in (ROOT / "model_cards" / "templates").glob("*.md")}
     files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in (ROOT / "trainer" / "recipes").glob("*.yaml")}
+    launch = [path for path in (ROOT / "trainer" / "launch_configs").iterdir() if path.suffix in (".yaml", ".json")]
+    files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in launch}
     return {*files, "nyx_hf/py.typed"}
 
 
@@ -94,7 +96,7 @@ class TestWheel:
     def test_it_holds_the_package_and_nothing_else(self, names: set[str]) -> None:
         wanted = expected()
         assert {"nyx_hf/modeling/modeling_nyx.py", "nyx_hf/trainer/recipes/nyx_pretrain.yaml"} <= wanted
-        assert "nyx_hf/model_cards/templates/model.md" in wanted
+        assert {"nyx_hf/model_cards/templates/model.md", "nyx_hf/trainer/launch_configs/zero2.json"} <= wanted
         assert {name for name in names if ".dist-info/" not in name} == wanted
 
     def test_files_are_the_checkout_s_own(self, wheel: Path, names: set[str]) -> None:

@@ -60,6 +60,10 @@ class TestParsing:
         smoke = parse_run(["--config", str(recipe), "temperature=0.7", "smoke=true", "datasets=[c]"])
         assert (smoke.training.max_steps, smoke.training.temperature) == (3, 0.7)
         assert smoke.training.matryoshka_dims is None and smoke.data.datasets == ["c"]
+        assert smoke.training.feedback_right == 1.0
+        unset = parse_run(["--config", str(recipe), "feedback_right=null", "logging_steps=null"]).training
+        assert unset.feedback_right is None  # what may be nothing
+        assert unset.logging_steps == smoke.training.logging_steps  # what may not is as if it were left out
         assert parse_run(["--config", str(recipe), "smoke=false"]).training.max_steps == -1
 
     def test_typed_values_are_yaml(self, recipe: Path) -> None:
@@ -196,9 +200,7 @@ def test_two_processes_from_another_folder(tmp_path: Path, monkeypatch: pytest.M
     """What `nyx-hf train` starts; the code is found though the current folder is not the checkout."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    assert (
-        train_command("digits", ["smoke=true", "output_dir=out", "save_steps=1", "eval_steps=1"], num_processes=2) == 0
-    )
+    assert train_command("digits", ["smoke=true", "output_dir=out", "save_steps=1", "eval_steps=1"], processes=2) == 0
     state = json.loads((tmp_path / "out" / "checkpoint-2" / "trainer_state.json").read_text())
     assert state["global_step"] == 2
     assert sorted(path.name for path in (tmp_path / "out" / "checkpoint-2").glob("rng_state*")) == [

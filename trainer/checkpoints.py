@@ -55,6 +55,15 @@ def mark_whole(checkpoint: str | Path, settings: Mapping[str, Any]) -> None:
     beside.rename(path)
 
 
+def unmark(folder: str | Path) -> None:
+    """Takes the mark away from a folder that is about to be written anew.
+
+    Args:
+        folder: as `mark_whole` was given it, marked or not.
+    """
+    (Path(folder) / RUN_FILE).unlink(missing_ok=True)
+
+
 def last_whole(folder: str | Path) -> Path | None:
     """Finds the last checkpoint that was written to its end.
 

@@ -24,8 +24,6 @@ class FeedbackLoss(Objective):
         weigh_by_score: let each row count as much as its best positive's score.
     """
 
-    needs_scores = True
-
     def __init__(
         self, contrastive: ContrastiveLoss, *, right: float | None = 1.0, weigh_by_score: bool = False
     ) -> None:
@@ -33,6 +31,7 @@ class FeedbackLoss(Objective):
         self.contrastive = contrastive
         self.right = right
         self.weigh_by_score = weigh_by_score
+        self.needs_scores = right is not None or weigh_by_score
         self.needs_other_queries = contrastive.needs_other_queries
 
     def prepare(self, batch: EmbeddedBatch) -> EmbeddedBatch:

@@ -12,7 +12,7 @@ from nyx_hf.trainer.saving import hub_name
 
 
 def prepared(model: PreTrainedModel | PeftModel, args: NyxTrainingArguments) -> PreTrainedModel | PeftModel:
-    """Writes the trained prefixes into the model's settings, freezes what stays, adds the adapter."""
+    """Makes a model ready: the trained prefixes go into its settings, what stays is frozen, the adapter added."""
     retriever = without_adapter(model)
     if args.matryoshka_dims is not None or args.matryoshka_weights is not None:
         dims = list(retriever.settings.matryoshka_dims if args.matryoshka_dims is None else args.matryoshka_dims)
@@ -23,8 +23,13 @@ def prepared(model: PreTrainedModel | PeftModel, args: NyxTrainingArguments) -> 
         retriever.settings = retriever.settings.updated(
             matryoshka_dims=[dim for dim, _ in pairs], matryoshka_weights=[weight for _, weight in pairs]
         )
+    return adapted(model, args)
+
+
+def adapted(model: PreTrainedModel | PeftModel, args: NyxTrainingArguments) -> PreTrainedModel | PeftModel:
+    """Freezes what stays, adds the adapter."""
     if args.freeze_vision:
-        freeze_vision(retriever)
+        freeze_vision(without_adapter(model))
     if args.use_lora and not isinstance(model, PeftModel):
         set_seed(args.seed)
         return add_lora(model, args)

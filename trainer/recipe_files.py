@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
+SMOKE = "smoke"  # the block of a few steps on CPU
 
 
 class RecipeError(ValueError):
@@ -98,7 +99,7 @@ def merge(recipe: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]
     """
     blocks = recipe.get("overrides", {})
     values = {key: value for key, value in recipe.items() if key != "overrides"}
-    for name in [key for key in typed if key in blocks or key == "smoke"]:
+    for name in [key for key in typed if key in blocks or key == SMOKE]:
         if name not in blocks:
             raise RecipeError(f"this recipe has no `{name}` block in its overrides; it has {sorted(blocks) or 'none'}")
         if typed[name]:

@@ -1,10 +1,11 @@
 """The arguments of a training run, out of a recipe and what was typed."""
 
 import shlex
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from trl import TrlParser
 
@@ -13,6 +14,7 @@ from nyx_hf.trainer.dataset_specs import DatasetSpec
 from nyx_hf.trainer.import_paths import imported
 from nyx_hf.trainer.json_settings import json_object
 from nyx_hf.trainer.objective import build_objective
+from nyx_hf.trainer.pipelines import PIPELINE
 from nyx_hf.trainer.recipe_files import (
     RECIPES,
     RecipeError,
@@ -112,6 +114,7 @@ class RunArguments:
 
 
 _KINDS = (ModelArguments, DataArguments, NyxTrainingArguments)
+_LAUNCHER = ("launch",)  # keys of a recipe that `nyx-hf train` acts on before a run begins
 
 
 def parse_run(words: Sequence[str]) -> RunArguments:
@@ -128,7 +131,10 @@ def parse_run(words: Sequence[str]) -> RunArguments:
         ValueError: values contradict each other.
     """
     path, values = _settled(words)
-    model, data, training = _Parser(_KINDS).parse_args_into_dataclasses(to_words(values))
+    with warnings.catch_warnings():
+        # the name by which everyone knows it, and the only one that older versions have
+        warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
+        model, data, training = _parser(values).parse_args_into_dataclasses(to_words(values))
     _check(model, data, training)
     shown = f"trainer/recipes/{path.name}" if path.parent.resolve() == RECIPES else str(words[1])
     typed = shlex.join(["trainer/train.py", "--config", shown, *words[2:]])
@@ -144,7 +150,8 @@ def check_run(words: Sequence[str]) -> None:
     Raises:
         RecipeError: the recipe or a setting cannot be used.
     """
-    _Parser(_KINDS).parse_args(to_words(_settled(words)[1]))
+    values = _settled(words)[1]
+    _parser(values).parse_args(to_words(values))
 
 
 def _settled(words: Sequence[str]) -> tuple[Path, dict[str, Any]]:
@@ -152,9 +159,21 @@ def _settled(words: Sequence[str]) -> tuple[Path, dict[str, Any]]:
     if len(words) < 2 or words[0] != "--config":
         raise RecipeError("usage: train.py --config RECIPE [key=value …]")
     path = find_recipe(words[1])
-    values = merge(read_recipe(path), parse_overrides(words[2:]))
-    check_keys(values, {entry.name for kind in _KINDS for entry in fields(kind)})
-    return path, values
+    recipe = read_recipe(path)
+    if PIPELINE in recipe:
+        raise RecipeError(f"{path.stem} is a pipeline of several stages: run it with `nyx-hf train {words[1]}`")
+    values = merge(recipe, parse_overrides(words[2:]))
+    check_keys(values, {*_LAUNCHER, *(entry.name for kind in _KINDS for entry in fields(kind))})
+    return path, {key: value for key, value in values.items() if key not in _LAUNCHER}
+
+
+def _parser(values: Mapping[str, Any]) -> "_Parser":
+    """The parser, in which what a recipe unsets is None where it may be."""
+    parser = _Parser(_KINDS)
+    types = {name: kind for part in _KINDS for name, kind in get_type_hints(part).items()}
+    unset = [name for name, value in values.items() if value is None and type(None) in get_args(types[name])]
+    parser.set_defaults(**dict.fromkeys(unset))
+    return parser
 
 
 def _check(model: ModelArguments, data: DataArguments, training: NyxTrainingArguments) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoConfig
+from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import cached_file
 
 from nyx_hf.modeling.modeling_nyx import NyxModel
@@ -18,7 +18,7 @@ from nyx_hf.trainer.run_arguments import ModelArguments
 from nyx_hf.trainer.run_data import inputs_folder
 from nyx_hf.trainer.tiny import make_tiny_vlm
 
-_TINY = "tiny:"
+TINY = "tiny:"  # a model named so is made on the spot
 
 
 def load_model(chosen: ModelArguments, args: NyxTrainingArguments) -> NyxModel | PeftModel:
@@ -65,6 +65,20 @@ def check_model(chosen: ModelArguments, args: NyxTrainingArguments) -> None:
     name = model_place(chosen, args)
     base = adapter_base(name, chosen.model_revision)
     config = AutoConfig.from_pretrained(base or name, revision=None if base else chosen.model_revision)
+    check_width(config, chosen, args)
+
+
+def check_width(config: PretrainedConfig, chosen: ModelArguments, args: NyxTrainingArguments) -> None:
+    """Refuses prefixes that are longer than a model's vectors.
+
+    Args:
+        config: the model's.
+        chosen: which model.
+        args: training arguments.
+
+    Raises:
+        RecipeError: they are.
+    """
     width = config.get_text_config().hidden_size
     if args.matryoshka_dims and max(args.matryoshka_dims) > width:
         raise RecipeError(
@@ -103,11 +117,11 @@ def model_place(chosen: ModelArguments, args: NyxTrainingArguments) -> str:
     Raises:
         ValueError: there is no tiny model of that family.
     """
-    if not chosen.model.startswith(_TINY):
+    if not chosen.model.startswith(TINY):
         return chosen.model
     folder = inputs_folder(args) / "tiny-vlm"
     if not folder.exists():
-        make_tiny_vlm(folder, chosen.model.removeprefix(_TINY), seed=args.seed)
+        make_tiny_vlm(folder, chosen.model.removeprefix(TINY), seed=args.seed)
     return str(folder)
 
 

@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import torch
 from transformers import set_seed
 
 from nyx_hf.trainer.arguments import NyxTrainingArguments
-from nyx_hf.trainer.checkpoints import check_resume, last_whole, mark_whole, run_settings
+from nyx_hf.trainer.checkpoints import RUN_FILE, check_resume, last_whole, mark_whole, run_settings, unmark
 from nyx_hf.trainer.finite import NotFiniteError
 from nyx_hf.trainer.objective import build_objective
 from nyx_hf.trainer.recipe_files import RecipeError
@@ -33,16 +34,21 @@ def main(words: Sequence[str]) -> int:
     try:
         run = parse_run(words)
         check_world_size(run.training)
+        if is_done(run):
+            _tell(f"{run.training.output_dir} is done: this run ended there")
+            return 0
         checkpoint = find_checkpoint(run)
         trainer = build_trainer(run)
     except (ValueError, OSError) as error:
-        _say(error)
+        _tell_error(error)
         return REFUSED
+    if run.training.should_save:
+        unmark(str(run.training.output_dir))
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except (NotFiniteError, torch.OutOfMemoryError) as error:
         print(file=sys.stderr)  # the progress bar's line is not ended
-        _say(error)
+        _tell_error(error)
         return FAILED
     if trainer.eval_dataset is not None:
         trainer.evaluate()
@@ -116,7 +122,28 @@ def run_facts_of(run: RunArguments) -> dict[str, object]:
     Returns:
         Values by name.
     """
-    return {**vars(run.model), **revisions(run.data)}
+    before = Path(run.model.model) / RUN_FILE  # of the stage that the model is from
+    upstream = sha256(before.read_bytes()).hexdigest() if before.is_file() else None
+    return {**vars(run.model), "upstream": upstream, **revisions(run.data)}
+
+
+def is_done(run: RunArguments) -> bool:
+    """Tells whether a run that goes on where it stopped (`resume_from_checkpoint=auto`) has ended already.
+
+    Args:
+        run: the arguments.
+
+    Returns:
+        True where its output folder holds what it was to leave.
+
+    Raises:
+        ResumeError: the folder holds what a run with other settings left.
+    """
+    wanted, folder = run.training.resume_from_checkpoint, Path(str(run.training.output_dir))
+    if wanted is None or wanted.lower() != "auto" or not (folder / RUN_FILE).is_file():
+        return False
+    check_resume(folder, run_settings(run.training, run_facts_of(run)))
+    return True
 
 
 def find_checkpoint(run: RunArguments) -> str | None:
@@ -151,7 +178,11 @@ def find_checkpoint(run: RunArguments) -> str | None:
     return str(found)
 
 
-def _say(error: Exception) -> None:
+def _tell_error(error: Exception) -> None:
+    _tell(f"error: {' '.join(str(error).split())}")
+
+
+def _tell(line: str) -> None:
     """One line on stderr, from one process."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(line, file=sys.stderr)

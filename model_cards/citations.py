@@ -52,6 +52,26 @@ CITATIONS: dict[str, str] = {
         "Wang, Lu and Chen, Weizhu",
         "2106.09685",
     ),
+    "dora": _arxiv(
+        "liu2024dora",
+        "{DoRA}: Weight-Decomposed Low-Rank Adaptation",
+        "Liu, Shih-Yang and Wang, Chien-Yi and Yin, Hongxu and Molchanov, Pavlo and Wang, Yu-Chiang Frank and "
+        "Cheng, Kwang-Ting and Chen, Min-Hung",
+        "2402.09353",
+    ),
+    "gradient-cache": _arxiv(
+        "gao2021gradcache",
+        "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup",
+        "Gao, Luyu and Zhang, Yunyi and Han, Jiawei and Callan, Jamie",
+        "2101.06983",
+    ),
+    "model-soups": _arxiv(
+        "wortsman2022soups",
+        "Model Soups: Averaging Weights of Multiple Fine-Tuned Models Improves Accuracy without Increasing Inference "
+        "Time",
+        "Wortsman, Mitchell and Ilharco, Gabriel and Gadre, Samir Yitzhak and Roelofs, Rebecca and others",
+        "2203.05482",
+    ),
     "qwen2-vl": _arxiv(
         "wang2024qwen2vl",
         "{Qwen2-VL}: Enhancing Vision-Language Model's Perception of the World at Any Resolution",

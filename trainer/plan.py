@@ -11,7 +11,7 @@ from nyx_hf.trainer.pipelines import PIPELINE, Stage, stages_of
 from nyx_hf.trainer.plan_memory import Memory, content_tokens, memory
 from nyx_hf.trainer.plan_model import Count, Origins, blueprint, meta_model
 from nyx_hf.trainer.recipe_files import RECIPES, find_recipe, merge, parse_overrides, read_recipe
-from nyx_hf.trainer.run_arguments import RunArguments, parse_run
+from nyx_hf.trainer.run_arguments import RunArguments, known_deprecations, parse_run
 from nyx_hf.trainer.run_model import check_width
 
 
@@ -85,10 +85,11 @@ def plans(recipe: str, typed: list[str], processes: int | None = None, config: s
         stages = [Stage(path.stem, path, tuple(typed))]
     origins = _origins([*sorted(path.parent.glob("*.yaml")), *sorted(RECIPES.glob("*.yaml"))])
     made: list[Plan] = []
-    for stage in stages:
-        made.append(_plan(stage, origins, processes, config))
-        run = partial(_run, stage)
-        origins = {**origins, str(run().training.output_dir): run}
+    with known_deprecations():
+        for stage in stages:
+            made.append(_plan(stage, origins, processes, config))
+            run = partial(_run, stage)
+            origins = {**origins, str(run().training.output_dir): run}
     return made
 
 

@@ -2,7 +2,8 @@
 
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
@@ -131,14 +132,23 @@ def parse_run(words: Sequence[str]) -> RunArguments:
         ValueError: values contradict each other.
     """
     path, values = _settled(words)
-    with warnings.catch_warnings():
-        # the name by which everyone knows it, and the only one that older versions have
-        warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)
+    with known_deprecations():
         model, data, training = _parser(values).parse_args_into_dataclasses(to_words(values))
     _check(model, data, training)
     shown = f"trainer/recipes/{path.name}" if path.parent.resolve() == RECIPES else str(words[1])
     typed = shlex.join(["trainer/train.py", "--config", shown, *words[2:]])
     return RunArguments(model, data, training, typed, without_places(values))
+
+
+@contextmanager
+def known_deprecations() -> Iterator[None]:
+    """Keeps a warning from users that they can do nothing about.
+
+    `gradient_checkpointing` gets another name in transformers 6; older versions know this one only, and so do papers.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 def check_run(words: Sequence[str]) -> None:

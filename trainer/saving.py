@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from nyx_hf._version import __version__
+from nyx_hf.model_cards.citations import CITATIONS
 from nyx_hf.model_cards.licences import license_file_text
 from nyx_hf.model_cards.model_card import Metric, ModelFacts, model_card, model_licence
 from nyx_hf.trainer.adapter_loading import write_settings
@@ -222,11 +223,23 @@ def _summary(base: str | None, adapter: bool) -> str:
 
 
 def _citations(retriever: PreTrainedModel, args: NyxTrainingArguments) -> list[str]:
-    backbone = {"qwen2_vl": "qwen2-vl", "qwen2_5_vl": "qwen2.5-vl", "qwen3_vl": "qwen3-vl"}.get(
-        retriever.config.model_type
-    )
-    keys = ["nyx", "infonce", "matryoshka", backbone, *(("lora", "peft") if args.use_lora else ()), "transformers"]
-    return [key for key in keys if key]
+    """The papers and libraries of what was used."""
+    preset = retriever.settings.preset
+    backbone = retriever.config.model_type.removesuffix("_vl").replace("_", ".") + "-vl"
+    used = {
+        "nyx": preset.startswith("nyx") or "feedback" in args.loss,
+        "u-marvel": preset.startswith("u-marvel") or "distillation" in args.loss,
+        "rzenembed": preset.startswith("rzenembed") or args.hardness > 0 or bool(args.temperature_tasks),
+        "infonce": True,
+        "matryoshka": bool(retriever.settings.matryoshka_dims),
+        "gradient-cache": args.cache_gradients and args.chunk_limits(1).is_set,
+        backbone: backbone in CITATIONS,
+        "lora": args.use_lora,
+        "dora": args.use_lora and args.use_dora,
+        "peft": args.use_lora,
+        "transformers": True,
+    }
+    return [key for key, is_used in used.items() if is_used]
 
 
 def _hyperparameters(args: NyxTrainingArguments, temperatures: Mapping[str, float]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def write_soup_card(
             needs_trust=settings.needs_remote_code,
             dims=list(settings.matryoshka_dims),
             hyperparameters={f"share of {_shown(one)}": f"{share:.4f}" for one, share in shares.items()},
-            citations=["rzenembed", "lora", "peft"] if adapter else ["rzenembed"],
+            citations=["rzenembed", "model-soups", *(("lora", "peft") if adapter else ())],
             adapter=adapter,
         ),
         folder,

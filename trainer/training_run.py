@@ -14,7 +14,7 @@ from nyx_hf.trainer.checkpoints import RUN_FILE, check_resume, last_whole, mark_
 from nyx_hf.trainer.finite import NotFiniteError
 from nyx_hf.trainer.objective import build_objective
 from nyx_hf.trainer.recipe_files import RecipeError
-from nyx_hf.trainer.run_arguments import RunArguments, parse_run
+from nyx_hf.trainer.run_arguments import RunArguments, known_deprecations, parse_run
 from nyx_hf.trainer.run_data import data_sources, evaluation_sets, revisions, training_rows
 from nyx_hf.trainer.run_model import check_model, learned_before, load_model
 from nyx_hf.trainer.trainer import NyxTrainer
@@ -31,31 +31,44 @@ def main(words: Sequence[str]) -> int:
     Returns:
         0; 2 where the run could not begin, 1 where it could not go on. The reason is then one line on stderr.
     """
-    try:
-        run = parse_run(words)
-        check_world_size(run.training)
-        if is_done(run):
-            _tell(f"{run.training.output_dir} is done: this run ended there")
-            return 0
-        checkpoint = find_checkpoint(run)
-        trainer = build_trainer(run)
-    except (ValueError, OSError) as error:
-        _tell_error(error)
-        return REFUSED
+    with known_deprecations():
+        try:
+            run = parse_run(words)
+            check_world_size(run.training)
+            if is_done(run):
+                _tell(f"{run.training.output_dir} is done: this run ended there")
+                return 0
+            checkpoint = find_checkpoint(run)
+            trainer = build_trainer(run)
+        except (ValueError, OSError) as error:
+            _tell_error(error)
+            return REFUSED
+        try:
+            _train(trainer, run, checkpoint)
+        except (NotFiniteError, torch.OutOfMemoryError) as error:
+            print(file=sys.stderr)  # the progress bar's line is not ended
+            _tell_error(error)
+            return FAILED
+    return 0
+
+
+def _train(trainer: NyxTrainer, run: RunArguments, checkpoint: str | None) -> None:
+    """Trains, evaluates, saves."""
+    folder = str(run.training.output_dir)
     if run.training.should_save:
-        unmark(str(run.training.output_dir))
-    try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    except (NotFiniteError, torch.OutOfMemoryError) as error:
-        print(file=sys.stderr)  # the progress bar's line is not ended
-        _tell_error(error)
-        return FAILED
-    if trainer.eval_dataset is not None:
-        trainer.evaluate()
+        unmark(folder)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    scores = {} if trainer.eval_dataset is None else trainer.evaluate()
     trainer.save_model()  # with push_to_hub it pushes too
     if run.training.should_save:
-        mark_whole(str(run.training.output_dir), run_settings(run.training, run_facts_of(run)))
-    return 0
+        mark_whole(folder, run_settings(run.training, run_facts_of(run)))
+    shown = [f"{name.removeprefix('eval_')} {value:.3f}" for name, value in scores.items() if _is_headline(name)]
+    _tell(f"saved {folder}" + (": " + ", ".join(shown) if shown else ""))
+
+
+def _is_headline(metric: str) -> bool:
+    """Whether a score is one of the full width, not of a prefix."""
+    return "@" in metric and "_dim_" not in metric
 
 
 def check_world_size(args: NyxTrainingArguments) -> None:
@@ -96,7 +109,6 @@ def build_trainer(run: RunArguments) -> NyxTrainer:
         rows = training_rows(run.data, args, needs_scores=needs_scores)
         sets = evaluation_sets(run.data, args)
         model = load_model(run.model, args)
-    processes = f"{'--multi_gpu ' * (args.world_size > 1)}--num_processes {args.world_size}"
     trainer = NyxTrainer(
         model,
         args,
@@ -104,13 +116,22 @@ def build_trainer(run: RunArguments) -> NyxTrainer:
         eval_dataset=sets,
         card={
             "datasets": data_sources(run.data, args),
-            "command": f"accelerate launch {processes} {run.typed}",
+            "command": f"accelerate launch {_spread(args)}--num_processes {args.world_size} {run.typed}",
         },
         run=run_facts_of(run),
         recipe=run.recipe,
     )
     trainer.objective_training.start_from(learned_before(run.model, args))
     return trainer
+
+
+def _spread(args: NyxTrainingArguments) -> str:
+    """How a launch says what this run was spread by."""
+    if args.deepspeed_plugin is not None:
+        return f"--config_file trainer/launch_configs/zero{args.deepspeed_plugin.zero_stage}.yaml "
+    if os.environ.get("ACCELERATE_USE_FSDP", "false") == "true":
+        return "--config_file trainer/launch_configs/fsdp2.yaml "
+    return "--multi_gpu " if args.world_size > 1 else ""
 
 
 def run_facts_of(run: RunArguments) -> dict[str, object]:

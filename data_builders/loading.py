@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from datasets import DatasetDict, load_dataset
+from datasets.exceptions import DatasetGenerationError
 
 
 def load_tables(
@@ -25,12 +26,21 @@ def load_tables(
         Each config's splits.
 
     Raises:
-        ValueError: If there is no such config.
+        ValueError: If there is no such config, or its files do not agree with each other.
     """
     folder = Path(path_or_repo)
     # a description changes nothing but where the cache keeps the rows
     known_by = {"description": _fingerprint(folder)} if folder.is_dir() else {}
-    return {config: load_dataset(str(path_or_repo), config, revision=revision, **known_by) for config in configs}
+    tables = {}
+    for config in configs:
+        try:
+            tables[config] = load_dataset(str(path_or_repo), config, revision=revision, **known_by)
+        except DatasetGenerationError as error:
+            why = " ".join(str(error.__cause__ or error).split())[:400]
+            raise ValueError(
+                f"{config} cannot be read: its files are broken, or have not all the same columns ({why})"
+            ) from error
+    return tables
 
 
 def _fingerprint(folder: Path) -> str:

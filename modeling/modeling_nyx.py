@@ -86,7 +86,7 @@ class NyxModel(Encoder, PreTrainedModel):
         hub = {"revision": revision, "token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         hub = {key: value for key, value in hub.items() if value}
         config = AutoConfig.from_pretrained(str(name_or_path), **hub)
-        chosen = _fitted(preset, config.get_text_config().hidden_size, settings)
+        chosen = fitted_settings(preset, config.get_text_config().hidden_size, settings)
         config.nyx = chosen.to_dict()
         how = {"dtype": dtype, "attn_implementation": attn_implementation}
         how = {key: value for key, value in how.items() if value}
@@ -261,8 +261,21 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _fitted(name: str, width: int, changes: dict[str, Any]) -> NyxSettings:
-    """A preset's settings for a backbone of this width."""
+def fitted_settings(name: str, width: int, changes: dict[str, Any]) -> NyxSettings:
+    """A preset's settings for a backbone.
+
+    Args:
+        name: The preset.
+        width: Of the backbone's vectors.
+        changes: Settings that differ.
+
+    Returns:
+        The settings. Matryoshka dims that the preset gives and the backbone is too narrow for become its width, half,
+        quarter and so on.
+
+    Raises:
+        ValueError: Unknown preset or setting, or dims over the width.
+    """
     settings = preset_settings(name, **changes)
     if "matryoshka_dims" not in changes and settings.matryoshka_dims and settings.matryoshka_dims[0] > width:
         settings = settings.updated(

@@ -14,6 +14,7 @@ from test_trainer import Gradients, Rows, arguments, loaded, state_of
 from torch import Tensor
 
 from nyx_hf.modeling.modeling_nyx import NyxModel
+from nyx_hf.trainer import chunks
 from nyx_hf.trainer.chunks import ChunkLimits, split_rows, take_rows
 from nyx_hf.trainer.same_shape import BlankRow, same_on_all
 from nyx_hf.trainer.tiny import MODEL_TYPES
@@ -34,6 +35,12 @@ CONTENTS: list[Any] = [
 @pytest.fixture(scope="module", params=MODEL_TYPES)
 def retriever(request: pytest.FixtureRequest, tiny_backbones: dict[str, Path]) -> NyxModel:
     return loaded(tiny_backbones[request.param])
+
+
+@pytest.fixture(autouse=True)
+def whole_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without limits a batch is embedded at once: what chunks are compared with."""
+    monkeypatch.setattr(chunks, "_FEW", 10**6)
 
 
 class TestSlices:
@@ -77,6 +84,19 @@ class TestSlices:
         assert longest == sorted(longest, reverse=True)
         if (rows, tokens, patches) == (None, None, None):
             assert len(chunks) == 1
+
+    def test_without_limits_rows_of_like_length_go_together(
+        self, retriever: NyxModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(chunks, "_FEW", 3)
+        features = retriever.processor.process(
+            [f"{'word ' * count}{count}" for count in (1, 2, 3, 30, 40, 41, 42, 43)]
+        )
+        lengths = features["attention_mask"].sum(dim=1)
+        pieces = [lengths[chunk.rows].tolist() for chunk in split_rows(features, ChunkLimits())]
+        assert [len(piece) for piece in pieces] == [5, 3]  # 30 is like 43, and three go together in any case
+        padding = sum(max(piece) * len(piece) - sum(piece) for piece in pieces)
+        assert padding < (lengths.max() * len(lengths) - lengths.sum()) / 4
 
     def test_right_padding_and_pooling_masks(self, tiny_backbones: dict[str, Path]) -> None:
         model = NyxModel.from_backbone(tiny_backbones["qwen2_vl"], "u-marvel")
@@ -164,6 +184,16 @@ def test_chunks_give_the_gradients_of_the_whole_batch(
         assert len(chunked[2]) > 2 * times and max(chunked[2]) < max(whole[2])  # the chunks really were smaller
         assert_same_step(chunked, whole)
     assert sum(cached[2]) > 1.5 * sum(kept[2])  # each chunk is embedded twice
+
+
+def test_pieces_of_like_length_give_the_gradients_of_the_whole_batch(
+    tiny_backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = first_step(loaded(tiny_backbones["qwen2_5_vl"]), tmp_path / "whole")
+    monkeypatch.setattr(chunks, "_FEW", 1)
+    pieces = first_step(loaded(tiny_backbones["qwen2_5_vl"]), tmp_path / "pieces")
+    assert len(pieces[2]) > len(whole[2]) == 2 and sum(pieces[2]) < 1.5 * sum(whole[2])
+    assert_same_step(pieces, whole)
 
 
 class TestMixedWith:

@@ -181,5 +181,9 @@ class TestProject:
         folders = {
             init.parent.relative_to(ROOT).as_posix() for f in FOLDERS for init in (ROOT / f).rglob("__init__.py")
         }
+        folders |= {
+            inner.relative_to(ROOT).as_posix() for f in FOLDERS for inner in (ROOT / f).iterdir() if inner.is_dir()
+        }
+        folders = {folder for folder in folders if not folder.endswith("__pycache__")}
         assert set(tool["package-dir"].values()) == {*folders, "nyx_hf"}
         assert list(tool["package-dir"]) and set(tool["package-dir"]) == set(tool["packages"])

@@ -249,30 +249,62 @@ def train_own(line: str, told: SimpleNamespace) -> None:
 def accelerate_smoke(line: str, told: SimpleNamespace) -> None:
     program, command, *words = shlex.split(line)
     assert (program, command) == ("accelerate", "launch")
-    out = told.quickstart / "smoke"
+    out = told.quickstart / f"smoke-{len(words)}"
     done = subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", *words, f"output_dir={out}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+    states = list((out / "checkpoint-2").glob("rng_state*.pth"))  # one a process
+    assert len(states) == (2 if "--multi_gpu" in words else 1)
     assert {"model.safetensors", "README.md"} <= {path.name for path in out.iterdir()}
 
 
-def accelerate_full(line: str, told: SimpleNamespace) -> None:
-    """Too large to run: the launcher and the script both read it, and its recipe is the one run above."""
+def train_plan(line: str, told: SimpleNamespace) -> None:
+    result = run_cli(line)
+    assert result.exit_code == 0 and BACKBONE in result.output and "GiB on each GPU" in result.output
+
+
+def train_stages(line: str, told: SimpleNamespace) -> None:
+    """Both stages are started, each from the folder before it; tests/test_launch.py runs them."""
+    launched: list[list[str]] = []
+
+    def note(command: list[str], check: bool) -> SimpleNamespace:
+        launched.append(command)
+        return SimpleNamespace(returncode=0)
+
+    told.patch.setattr(launch, "subprocess", SimpleNamespace(run=note))
+    assert run_cli(line).exit_code == 0
+    assert [Path(command[command.index("--config") + 1]).stem for command in launched] == [
+        "nyx_pretrain",
+        "nyx_feedback",
+    ]
+    assert "smoke=true" in launched[0] and "model=runs/nyx-both-smoke/nyx_pretrain" in launched[1]
+
+
+def train_full(line: str, told: SimpleNamespace) -> None:
+    """Too large to run: the launcher and the script both read it, and its recipe is the one run below."""
     from accelerate.commands.launch import launch_command_parser
 
-    program, command, *words = shlex.split(line)
-    assert (program, command) == ("accelerate", "launch")
-    launched = launch_command_parser().parse_args(words)
-    assert launched.multi_gpu and launched.num_processes == 8 and (ROOT / launched.training_script).is_file()
-    told.patch.chdir(ROOT)
-    run = parse_run([*launched.training_script_args, "use_cpu=true"])
+    launched: list[list[str]] = []
+
+    def note(command: list[str], check: bool) -> SimpleNamespace:
+        launched.append(command)
+        return SimpleNamespace(returncode=0)
+
+    told.patch.setattr(launch, "subprocess", SimpleNamespace(run=note))
+    told.patch.setattr(launch.torch.accelerator, "is_available", lambda: True)
+    told.patch.setattr(launch.torch.accelerator, "device_count", lambda: 8)
+    assert run_cli(line).exit_code == 0
+    [command] = launched
+    read = launch_command_parser().parse_args(command[3:])
+    assert read.num_processes == 8 and read.config_file.endswith("zero2.yaml") and Path(read.training_script).is_file()
+    run = parse_run([*read.training_script_args, "use_cpu=true"])
     assert run.model.model == BACKBONE and run.model.preset == "nyx"
 
 
@@ -302,10 +334,12 @@ COMMANDS: dict[str, Callable[[str, SimpleNamespace], None]] = {
     "nyx-hf quickstart": quickstart_command,
     "nyx-hf doctor": doctor,
     "nyx-hf train digits": train_here,
+    "nyx-hf train nyx_pretrain --plan": train_plan,
+    "nyx-hf train nyx smoke=true": train_stages,
+    "nyx-hf train nyx_pretrain -n 8": train_full,
     "accelerate launch trainer/train.py --config trainer/recipes/nyx_pretrain.yaml smoke=true": accelerate_smoke,
-    "accelerate launch --multi_gpu --num_processes 8 trainer/train.py --config trainer/recipes/nyx_pretrain.yaml": (
-        accelerate_full
-    ),
+    "accelerate launch --multi_gpu --num_processes 2 trainer/train.py --config trainer/recipes/nyx_pretrain.yaml "
+    "smoke=true": accelerate_smoke,
     "nyx-hf train nyx_pretrain datasets=my-dataset eval_dataset=my-dataset eval_split=train": train_own,
     "nyx-hf push runs/quickstart/model your-name/nyx-digits --tag v1": push,
     "nyx-hf push runs/quickstart/dataset your-name/nyx-digits": push,

@@ -63,6 +63,7 @@ class TestParsing:
         assert smoke.training.feedback_right == 1.0
         unset = parse_run(["--config", str(recipe), "feedback_right=null", "logging_steps=null"]).training
         assert unset.feedback_right is None  # what may be nothing
+        assert parse_run(["--config", str(recipe), "matryoshka_dims=[]"]).training.matryoshka_dims == []
         assert unset.logging_steps == smoke.training.logging_steps  # what may not is as if it were left out
         assert parse_run(["--config", str(recipe), "smoke=false"]).training.max_steps == -1
 
@@ -101,7 +102,7 @@ class TestParsing:
             assert list(values) == [word.partition("=")[0]]
 
     def test_words(self) -> None:
-        values = {"a": 1, "b": None, "c": True, "d": [1, 2], "e": {"x": [1]}, "f": "text"}
+        values = {"a": 1, "b": None, "c": True, "d": [1, 2], "e": {"x": [1]}, "f": "text", "g": []}
         assert to_words(values) == ["--a", "1", "--c", "true", "--d", "1", "2", "--e", '{"x": [1]}', "--f", "text"]
 
     def test_blocks(self) -> None:

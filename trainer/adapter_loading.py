@@ -37,7 +37,7 @@ def load_adapter(name_or_path: str | Path, *, revision: str | None = None, **how
         raise ValueError(
             f"{name} is no adapter: it has no adapter_config.json; NyxModel.from_pretrained loads a model"
         )
-    settings = _settings(name, revision)
+    settings = adapter_settings(name, revision)
     retriever = _base(base, settings, how)
     if settings is not None:
         retriever.settings = settings
@@ -58,6 +58,20 @@ def adapter_base(name: str, revision: str | None = None) -> str | None:
     return None if path is None else str(PeftConfig.from_pretrained(str(Path(path).parent)).base_model_name_or_path)
 
 
+def adapter_settings(name: str, revision: str | None = None) -> NyxSettings | None:
+    """Reads how the retriever of an adapter makes a vector of content.
+
+    Args:
+        name: Hub id or folder.
+        revision: commit, tag or branch.
+
+    Returns:
+        Its settings; None where it has none of its own, but those of its base.
+    """
+    path = cached_file(name, SETTINGS_FILE, revision=revision, _raise_exceptions_for_missing_entries=False)
+    return None if path is None else NyxSettings.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+
+
 def write_settings(settings: NyxSettings, folder: str | Path) -> None:
     """Writes how content becomes a vector beside an adapter.
 
@@ -67,11 +81,6 @@ def write_settings(settings: NyxSettings, folder: str | Path) -> None:
     """
     text = json.dumps(settings.to_dict(), indent=2, sort_keys=True) + "\n"
     (Path(folder) / SETTINGS_FILE).write_text(text, encoding="utf-8")
-
-
-def _settings(name: str, revision: str | None) -> NyxSettings | None:
-    path = cached_file(name, SETTINGS_FILE, revision=revision, _raise_exceptions_for_missing_entries=False)
-    return None if path is None else NyxSettings.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 def _base(name: str, settings: NyxSettings | None, how: dict[str, Any]) -> NyxModel:

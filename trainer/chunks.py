@@ -11,6 +11,8 @@ _TOKENS = ("input_ids", "attention_mask", "mm_token_type_ids", "pooling_mask")  
 # (tensor of patches, grids of what they are patches of, the token type of their placeholders) for images and videos
 _VISUAL = (("pixel_values", "image_grid_thw", 1), ("pixel_values_videos", "video_grid_thw", 2))
 
+_FEW, _ALIKE = 8, 0.7  # rows that are embedded together, however unlike; how long the others are at least
+
 
 @dataclass
 class ChunkArguments:
@@ -111,6 +113,8 @@ class Chunk:
 def split_rows(features: Mapping[str, Any], limits: ChunkLimits) -> list[Chunk]:
     """Cuts a batch into pieces, the longest rows first, so that running out of memory shows at once.
 
+    Without limits it is cut where that spares padding: rows much shorter than a piece's longest make another piece.
+
     Args:
         features: tensors of `NyxProcessor.load`; any number of images and videos a row.
         limits: how large a piece may be.
@@ -120,8 +124,6 @@ def split_rows(features: Mapping[str, Any], limits: ChunkLimits) -> list[Chunk]:
     """
     lengths = features["attention_mask"].sum(dim=1).tolist()  # B ints
     patches = _patches_of_rows(features)
-    if not limits.is_set:
-        return [Chunk(torch.arange(len(lengths)), dict(features))] if lengths else []
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
     pieces: list[list[int]] = []
     for row in order:
@@ -131,11 +133,14 @@ def split_rows(features: Mapping[str, Any], limits: ChunkLimits) -> list[Chunk]:
             (limits.rows is None or len(grown) <= limits.rows)
             and (limits.tokens is None or lengths[grown[0]] * len(grown) <= limits.tokens)
             and (limits.patches is None or sum(patches[one] for one in grown) <= limits.patches)
+            and (limits.is_set or len(piece) < _FEW or lengths[row] > _ALIKE * lengths[grown[0]])
         )
         if piece and fits:
             piece.append(row)
         else:
             pieces.append([row])
+    if len(pieces) == 1:
+        return [Chunk(torch.arange(len(lengths)), dict(features))]  # nothing to copy
     return [take_rows(features, torch.tensor(piece)) for piece in pieces]
 
 

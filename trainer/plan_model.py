@@ -11,14 +11,14 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
-from nyx_hf.modeling.configuration_nyx import NyxSettings, preset_settings
+from nyx_hf.modeling.configuration_nyx import NyxSettings
 from nyx_hf.modeling.modeling_nyx import NyxModel
-from nyx_hf.trainer.adapter_loading import adapter_base
+from nyx_hf.trainer.adapter_loading import adapter_base, adapter_settings
 from nyx_hf.trainer.known_shapes import known_config
 from nyx_hf.trainer.preparation import adapted
 from nyx_hf.trainer.recipe_files import RecipeError
 from nyx_hf.trainer.run_arguments import RunArguments
-from nyx_hf.trainer.run_model import TINY
+from nyx_hf.trainer.run_model import TINY, settings_of
 from nyx_hf.trainer.tiny import make_tiny_vlm
 
 Origin = Callable[[], RunArguments]
@@ -55,17 +55,14 @@ def blueprint(run: RunArguments, origins: Origins) -> Blueprint:
     Raises:
         RecipeError: the model is not there, and it is not known what it will be.
     """
-    name, changes = run.model.model, run.model.changed_settings
+    name = run.model.model
     if not Path(name).exists() and name in origins:
         others = {folder: origin for folder, origin in origins.items() if folder != name}
         found = blueprint(origins[name](), others)
-        return Blueprint(found.base, found.config, found.settings.updated(**changes))
+        return Blueprint(found.base, found.config, found.settings.updated(**run.model.changed_settings))
     base = None if name.startswith(TINY) else _adapter_base(name)
     config = _config(base or name, run.model.model_revision if base is None else None)
-    if getattr(config, "nyx", None) is not None:
-        settings = NyxSettings.from_dict(config.nyx).updated(**changes)
-    else:
-        settings = _fitted(preset_settings(run.model.preset, **changes), config, changes)
+    settings = settings_of(config, run.model, adapter_settings(name) if base else None)
     return Blueprint(base or name, config, settings, name if base else None)
 
 
@@ -166,11 +163,3 @@ def _config(name: str, revision: str | None) -> PretrainedConfig:
         raise RecipeError(
             f"model {name} is not there, and no recipe beside this one leaves it: its size is not known"
         ) from error
-
-
-def _fitted(settings: NyxSettings, config: PretrainedConfig, changes: Mapping[str, Any]) -> NyxSettings:
-    """The preset's prefixes are dropped where this backbone is too narrow for them, as `NyxModel.from_backbone`."""
-    width = config.get_text_config().hidden_size
-    if "matryoshka_dims" in changes or not settings.matryoshka_dims or settings.matryoshka_dims[0] <= width:
-        return settings
-    return settings.updated(matryoshka_dims=tuple(width >> step for step in range(len(settings.matryoshka_dims))))

@@ -14,16 +14,24 @@ from nyx_hf.trainer.saving import hub_name
 def prepared(model: PreTrainedModel | PeftModel, args: NyxTrainingArguments) -> PreTrainedModel | PeftModel:
     """Makes a model ready: the trained prefixes go into its settings, what stays is frozen, the adapter added."""
     retriever = without_adapter(model)
-    if args.matryoshka_dims is not None or args.matryoshka_weights is not None:
-        dims = list(retriever.settings.matryoshka_dims if args.matryoshka_dims is None else args.matryoshka_dims)
-        weights = [1.0] * len(dims) if args.matryoshka_weights is None else list(args.matryoshka_weights)
-        if len(weights) != len(dims):
-            raise ValueError(f"matryoshka_weights has {len(weights)} entries, matryoshka_dims {dims}; give one each")
-        pairs = sorted(zip(dims, weights, strict=True), reverse=True)  # settings keep the longest first
-        retriever.settings = retriever.settings.updated(
-            matryoshka_dims=[dim for dim, _ in pairs], matryoshka_weights=[weight for _, weight in pairs]
-        )
+    settings = trained_settings(retriever.settings, args)
+    if settings != retriever.settings:
+        retriever.settings = settings
     return adapted(model, args)
+
+
+def trained_settings(settings: NyxSettings, args: NyxTrainingArguments) -> NyxSettings:
+    """Writes the trained prefixes into a retriever's settings."""
+    if args.matryoshka_dims is None and args.matryoshka_weights is None:
+        return settings
+    dims = list(settings.matryoshka_dims if args.matryoshka_dims is None else args.matryoshka_dims)
+    weights = [1.0] * len(dims) if args.matryoshka_weights is None else list(args.matryoshka_weights)
+    if len(weights) != len(dims):
+        raise ValueError(f"matryoshka_weights has {len(weights)} entries, matryoshka_dims {dims}; give one each")
+    pairs = sorted(zip(dims, weights, strict=True), reverse=True)  # settings keep the longest first
+    return settings.updated(
+        matryoshka_dims=[dim for dim, _ in pairs], matryoshka_weights=[weight for _, weight in pairs]
+    )
 
 
 def adapted(model: PreTrainedModel | PeftModel, args: NyxTrainingArguments) -> PreTrainedModel | PeftModel:

@@ -126,7 +126,7 @@ def check_keys(values: Mapping[str, Any], known: Iterable[str]) -> None:
 
 
 def to_words(values: Mapping[str, Any]) -> list[str]:
-    """Turns values into the words `--key value …` that an argument parser reads; None is left out.
+    """Turns values into the words `--key value …` that an argument parser reads; None and [] are left out.
 
     Args:
         values: settings by key.
@@ -136,7 +136,7 @@ def to_words(values: Mapping[str, Any]) -> list[str]:
     """
     words: list[str] = []
     for key, value in values.items():
-        if value is None:
+        if value is None or value == []:
             continue
         items = value if isinstance(value, list) else [value]
         words += [f"--{key}", *(_word(item) for item in items)]

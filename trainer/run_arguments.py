@@ -178,11 +178,11 @@ def _settled(words: Sequence[str]) -> tuple[Path, dict[str, Any]]:
 
 
 def _parser(values: Mapping[str, Any]) -> "_Parser":
-    """The parser, in which what a recipe unsets is None where it may be."""
+    """The parser, in which what a recipe unsets is None where it may be, and an empty list is empty."""
     parser = _Parser(_KINDS)
     types = {name: kind for part in _KINDS for name, kind in get_type_hints(part).items()}
     unset = [name for name, value in values.items() if value is None and type(None) in get_args(types[name])]
-    parser.set_defaults(**dict.fromkeys(unset))
+    parser.set_defaults(**dict.fromkeys(unset), **{name: [] for name, value in values.items() if value == []})
     return parser
 
 

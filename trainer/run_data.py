@@ -41,13 +41,9 @@ def training_rows(data: DataArguments, args: NyxTrainingArguments, *, needs_scor
         OSError: it is not there.
     """
     specs = [DatasetSpec.parse(word) for word in data.datasets]
-    datasets = [_triplets(spec, data, args) for spec in specs]
+    datasets = [_triplets(spec, data, args, needs_scores=needs_scores) for spec in specs]
     for spec, dataset in zip(specs, datasets, strict=True):
         _check_tasks(spec, dataset, args)
-        if needs_scores:
-            dataset.check_scores()
-            if args.distillation_alpha is not None:
-                dataset.check_scores(SCORES[1])
     return JoinedRows(datasets, specs)
 
 
@@ -100,11 +96,13 @@ def data_sources(data: DataArguments, args: NyxTrainingArguments) -> list[DataSo
     return sources
 
 
-def _triplets(spec: DatasetSpec, data: DataArguments, args: NyxTrainingArguments) -> TripletDataset:
+def _triplets(
+    spec: DatasetSpec, data: DataArguments, args: NyxTrainingArguments, *, needs_scores: bool
+) -> TripletDataset:
     place = _place(spec, data, args)
     name = Path(place).name if spec.builder else place
     try:
-        return TripletDataset.load(
+        dataset = TripletDataset.load(
             place,
             spec.split or data.split,
             spec.revision,
@@ -112,8 +110,13 @@ def _triplets(spec: DatasetSpec, data: DataArguments, args: NyxTrainingArguments
             args.negatives_per_query,
             args.positives_per_query,
         )
+        if needs_scores:
+            dataset.check_scores()
+            if args.distillation_alpha is not None:
+                dataset.check_scores(SCORES[1])
     except ValueError as error:
         raise RecipeError(f"dataset {spec.name}: {error}") from error
+    return dataset
 
 
 def _check_tasks(spec: DatasetSpec, dataset: TripletDataset, args: NyxTrainingArguments) -> None:

@@ -8,8 +8,9 @@ from torch import Tensor
 from transformers import AutoConfig, PretrainedConfig
 from transformers.utils import cached_file
 
-from nyx_hf.modeling.modeling_nyx import NyxModel
-from nyx_hf.trainer.adapter_loading import adapter_base, load_adapter
+from nyx_hf.modeling.configuration_nyx import NyxSettings
+from nyx_hf.modeling.modeling_nyx import NyxModel, fitted_settings
+from nyx_hf.trainer.adapter_loading import adapter_base, adapter_settings, load_adapter
 from nyx_hf.trainer.adapters import without_adapter
 from nyx_hf.trainer.arguments import NyxTrainingArguments
 from nyx_hf.trainer.objective_training import OBJECTIVE_FILE
@@ -51,12 +52,15 @@ def load_model(chosen: ModelArguments, args: NyxTrainingArguments) -> NyxModel |
     return model
 
 
-def check_model(chosen: ModelArguments, args: NyxTrainingArguments) -> None:
-    """Refuses a model that is not there or too narrow, before its weights are loaded.
+def check_model(chosen: ModelArguments, args: NyxTrainingArguments) -> NyxSettings:
+    """Refuses a model that is not there or cannot be trained so, before its weights are loaded.
 
     Args:
         chosen: which model.
         args: training arguments.
+
+    Returns:
+        The settings that the retriever will have.
 
     Raises:
         ValueError: it cannot be trained so.
@@ -66,6 +70,31 @@ def check_model(chosen: ModelArguments, args: NyxTrainingArguments) -> None:
     base = adapter_base(name, chosen.model_revision)
     config = AutoConfig.from_pretrained(base or name, revision=None if base else chosen.model_revision)
     check_width(config, chosen, args)
+    own = None if base is None else adapter_settings(name, chosen.model_revision)
+    return settings_of(config, chosen, own)
+
+
+def settings_of(config: PretrainedConfig, chosen: ModelArguments, own: NyxSettings | None = None) -> NyxSettings:
+    """Gives the settings that a run's retriever will have.
+
+    Args:
+        config: of the model, or of an adapter's base.
+        chosen: which model.
+        own: an adapter's.
+
+    Returns:
+        The adapter's own, the retriever's, or the preset's for a plain vision-language model; with what the run
+        changes.
+
+    Raises:
+        ValueError: there is no such preset or setting, or values contradict each other.
+    """
+    saved: dict[str, Any] | None = getattr(config, "nyx", None)
+    if own is None and saved is not None:
+        own = NyxSettings.from_dict(saved)
+    if own is None:
+        return fitted_settings(chosen.preset, config.get_text_config().hidden_size, chosen.changed_settings)
+    return own.updated(**chosen.changed_settings)
 
 
 def check_width(config: PretrainedConfig, chosen: ModelArguments, args: NyxTrainingArguments) -> None:

@@ -10,9 +10,11 @@ import torch
 from transformers import set_seed
 
 from nyx_hf.trainer.arguments import NyxTrainingArguments
+from nyx_hf.trainer.batching import build_sampler
 from nyx_hf.trainer.checkpoints import RUN_FILE, check_resume, last_whole, mark_whole, run_settings, unmark
 from nyx_hf.trainer.finite import NotFiniteError
 from nyx_hf.trainer.objective import build_objective
+from nyx_hf.trainer.preparation import check_objective, trained_settings
 from nyx_hf.trainer.recipe_files import RecipeError
 from nyx_hf.trainer.run_arguments import RunArguments, known_deprecations, parse_run
 from nyx_hf.trainer.run_data import data_sources, evaluation_sets, revisions, training_rows
@@ -103,10 +105,14 @@ def build_trainer(run: RunArguments) -> NyxTrainer:
     """
     args = run.training
     set_seed(args.seed)
-    needs_scores = build_objective(args).needs_scores
     with args.main_process_first(desc="making the model and the data"):
-        check_model(run.model, args)
-        rows = training_rows(run.data, args, needs_scores=needs_scores)
+        settings = trained_settings(check_model(run.model, args), args)
+        objective = build_objective(args, settings.matryoshka_dims or None, settings.matryoshka_weights or None)
+        check_objective(objective, args, settings)
+        rows = training_rows(run.data, args, needs_scores=objective.needs_scores)
+        if args.sampler is None:  # batches that cannot be filled are refused now
+            size = args.per_device_train_batch_size * args.world_size
+            build_sampler(rows, args, size, seed=args.seed, drop_last=args.dataloader_drop_last)
         sets = evaluation_sets(run.data, args)
         model = load_model(run.model, args)
     trainer = NyxTrainer(

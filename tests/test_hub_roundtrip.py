@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hub_standin import Standin, standin
 
 from nyx_hf.data_builders.digits import build_digits
@@ -281,3 +282,36 @@ def test_sentence_transformers_without_trust(published: Published, pulled: dict[
     assert found["kind"].startswith("transformers.models.") and found["processor"].startswith("transformers.models.")
     assert np.array_equal(array(found["vectors"]["bare"]), published.vectors["model"])
     assert np.array_equal(array(found["vectors"]["query"]), published.vectors["queries"])
+
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+from nyx_hf import load_adapter
+from nyx_hf.trainer.training_run import main
+
+words = ["--config", "adapt", "smoke=true", "preset=nyx", "model=tester/nyx", "model_revision=v1", "settings={}"]
+words += ["datasets=[tester/digits@v1]", "eval_dataset=[tester/digits]", "output_dir=out", "hub_strategy=end"]
+code = main([*words, "push_to_hub=true", "hub_model_id=tester/again", "false_negative_threshold=null"])
+card, recipe = (Path("out", name).read_text(encoding="utf-8") for name in ("README.md", "recipe.yaml"))
+vectors = load_adapter("tester/again").encode(["a text"]).tolist() if code == 0 else []
+report = {"code": code, "card": card, "recipe": recipe, "vectors": vectors}
+print(json.dumps(report))
+"""
+
+
+@pytest.mark.e2e
+def test_a_run_from_the_hub_names_commits_and_goes_back(published: Published, tmp_path: Path) -> None:
+    """Model and data by their tags; card, recipe and adapter name the commits that these stood for."""
+    first, _, digits, _ = published.commits
+    done = published.hub.python(TRAIN, tmp_path / "trainer")
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["code"] == 0
+    recipe = yaml.safe_load(found["recipe"])
+    assert recipe["model_revision"] == first
+    assert recipe["datasets"] == recipe["eval_dataset"] == [f"tester/digits@{digits}"]
+    [row] = [line for line in found["card"].splitlines() if line.startswith("| [tester/digits]")]
+    assert row.endswith(f" | {digits} | cc-by-4.0 |")
+    config = json.loads(published.hub.files("tester/again")["adapter_config.json"])
+    assert (config["base_model_name_or_path"], config["revision"]) == ("tester/nyx", first)
+    assert array(found["vectors"]).shape == (1, 64)

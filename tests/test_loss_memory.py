@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from nyx_hf.trainer.loss_contrastive import ContrastiveLoss
-
 ROOT = Path(__file__).resolve().parent.parent
 STEP = """
 import json, resource, sys
@@ -40,10 +38,9 @@ def step(rows: int, width: int) -> dict[str, float]:
 
 
 def test_memory_grows_with_the_batch_and_not_its_square() -> None:
-    """From 2,048 rows to 8,192 the similarities grow from 16 MiB a copy to 256."""
+    """From 2,048 rows to 8,192 the similarities grow from 16 MiB a copy to 256, and each of four dims had its own."""
     peaks = [step(rows, 64)["peak"] for rows in (2048, 8192)]
     assert peaks[1] - peaks[0] < 128 * 2**20
-    assert ContrastiveLoss().tile_bytes < 8192 * 8192 * 4
 
 
 @pytest.mark.e2e

@@ -20,7 +20,7 @@ def load_adapter(name_or_path: str | Path, *, revision: str | None = None, **how
 
     Args:
         name_or_path: Hub id or folder of an adapter that `NyxTrainer` saved.
-        revision: commit, tag or branch of the adapter; its base is loaded as it is now.
+        revision: commit, tag or branch of the adapter; its base is loaded at the commit that the adapter names.
         **how: `is_trainable` to go on with its training, and how the base is loaded: `dtype`, `attn_implementation`,
             `token`, …
 
@@ -32,30 +32,32 @@ def load_adapter(name_or_path: str | Path, *, revision: str | None = None, **how
     """
     name = str(name_or_path)
     is_trainable = how.pop("is_trainable", False)
-    base = adapter_base(name, revision)
-    if base is None:
+    config = adapter_config(name, revision)
+    if config is None:
         raise ValueError(
             f"{name} is no adapter: it has no adapter_config.json; NyxModel.from_pretrained loads a model"
         )
     settings = adapter_settings(name, revision)
-    retriever = _base(base, settings, how)
+    if config.revision is not None:
+        how["revision"] = config.revision
+    retriever = _base(str(config.base_model_name_or_path), settings, how)
     if settings is not None:
         retriever.settings = settings
     return PeftModel.from_pretrained(retriever, name, is_trainable=is_trainable, revision=revision)
 
 
-def adapter_base(name: str, revision: str | None = None) -> str | None:
-    """Tells what an adapter was trained on.
+def adapter_config(name: str, revision: str | None = None) -> PeftConfig | None:
+    """Reads what an adapter is, and what it was trained on.
 
     Args:
         name: Hub id or folder.
         revision: commit, tag or branch.
 
     Returns:
-        Hub id or folder of the base; None where `name` is no adapter.
+        Its config, with `base_model_name_or_path` and the base's `revision`; None where `name` is no adapter.
     """
     path = cached_file(name, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False)
-    return None if path is None else str(PeftConfig.from_pretrained(str(Path(path).parent)).base_model_name_or_path)
+    return None if path is None else PeftConfig.from_pretrained(str(Path(path).parent))
 
 
 def adapter_settings(name: str, revision: str | None = None) -> NyxSettings | None:
@@ -85,7 +87,8 @@ def write_settings(settings: NyxSettings, folder: str | Path) -> None:
 
 def _base(name: str, settings: NyxSettings | None, how: dict[str, Any]) -> NyxModel:
     """The retriever, made of a plain vision-language model where the base is one."""
-    if settings is None or getattr(AutoConfig.from_pretrained(name), "nyx", None) is not None:
+    config = AutoConfig.from_pretrained(name, revision=how.get("revision"))
+    if settings is None or getattr(config, "nyx", None) is not None:
         model: NyxModel = NyxModel.from_pretrained(name, **how)
         return model
     values = {key: value for key, value in settings.to_dict().items() if key not in _WRITTEN}

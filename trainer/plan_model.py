@@ -13,7 +13,7 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from nyx_hf.modeling.configuration_nyx import NyxSettings
 from nyx_hf.modeling.modeling_nyx import NyxModel
-from nyx_hf.trainer.adapter_loading import adapter_base, adapter_settings
+from nyx_hf.trainer.adapter_loading import adapter_config, adapter_settings
 from nyx_hf.trainer.known_shapes import known_config
 from nyx_hf.trainer.preparation import adapted
 from nyx_hf.trainer.recipe_files import RecipeError
@@ -33,13 +33,13 @@ class Blueprint:
         base: Hub id or folder of the weights that training begins with, through all stages before.
         config: of the backbone.
         settings: how content becomes a vector.
-        adapter: folder of the adapter that training goes on with; None where there is none.
+        adapter: the adapter that training goes on with; None where there is none.
     """
 
     base: str
     config: PretrainedConfig
     settings: NyxSettings
-    adapter: str | None = None
+    adapter: PeftConfig | None = None
 
 
 def blueprint(run: RunArguments, origins: Origins) -> Blueprint:
@@ -60,10 +60,16 @@ def blueprint(run: RunArguments, origins: Origins) -> Blueprint:
         others = {folder: origin for folder, origin in origins.items() if folder != name}
         found = blueprint(origins[name](), others)
         return Blueprint(found.base, found.config, found.settings.updated(**run.model.changed_settings))
-    base = None if name.startswith(TINY) else _adapter_base(name)
-    config = _config(base or name, run.model.model_revision if base is None else None)
-    settings = settings_of(config, run.model, adapter_settings(name) if base else None)
-    return Blueprint(base or name, config, settings, name if base else None)
+    revision = run.model.model_revision
+    # shapes that are known need no look at the Hub
+    known = name.startswith(TINY) or known_config(name) is not None
+    adapter = None if known else adapter_config(name, revision)
+    if adapter is None:
+        config = _config(name, revision)
+        return Blueprint(name, config, settings_of(config, run.model))
+    config = _config(adapter.base_model_name_or_path, adapter.revision)
+    settings = settings_of(config, run.model, adapter_settings(name, revision))
+    return Blueprint(adapter.base_model_name_or_path, config, settings, adapter)
 
 
 def meta_model(made_of: Blueprint, run: RunArguments) -> PreTrainedModel | PeftModel:
@@ -81,9 +87,8 @@ def meta_model(made_of: Blueprint, run: RunArguments) -> PreTrainedModel | PeftM
     with torch.device("meta"):
         model: Any = NyxModel._from_config(made_of.config, dtype=dtype)
         if made_of.adapter is not None:
-            adapter = PeftConfig.from_pretrained(made_of.adapter)
-            adapter.inference_mode = False  # its training goes on
-            model = get_peft_model(model, adapter)
+            made_of.adapter.inference_mode = False  # its training goes on
+            model = get_peft_model(model, made_of.adapter)
         return adapted(model, run.training)
 
 
@@ -143,11 +148,6 @@ class Count:
 
 def _bytes(parameters: Any) -> int:
     return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
-
-
-def _adapter_base(name: str) -> str | None:
-    """What a local adapter was trained on; shapes that are known need no look at the Hub."""
-    return None if known_config(name) is not None else adapter_base(name)
 
 
 def _config(name: str, revision: str | None) -> PretrainedConfig:

@@ -25,7 +25,6 @@ from nyx_hf.trainer.recipe_files import (
     parse_overrides,
     read_recipe,
     to_words,
-    without_places,
 )
 
 
@@ -104,14 +103,14 @@ class RunArguments:
         data: which data.
         training: how.
         typed: the run as a command to repeat it by, without the launcher.
-        recipe: all settled values as YAML, without the places of local folders.
+        values: all settled values by key.
     """
 
     model: ModelArguments
     data: DataArguments
     training: NyxTrainingArguments
     typed: str
-    recipe: str
+    values: dict[str, Any]
 
 
 _KINDS = (ModelArguments, DataArguments, NyxTrainingArguments)
@@ -137,7 +136,7 @@ def parse_run(words: Sequence[str]) -> RunArguments:
     _check(model, data, training)
     shown = f"trainer/recipes/{path.name}" if path.parent.resolve() == RECIPES else str(words[1])
     typed = shlex.join(["trainer/train.py", "--config", shown, *words[2:]])
-    return RunArguments(model, data, training, typed, without_places(values))
+    return RunArguments(model, data, training, typed, values)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from transformers.utils import cached_file
 
 from nyx_hf.modeling.configuration_nyx import NyxSettings
 from nyx_hf.modeling.modeling_nyx import NyxModel, fitted_settings
-from nyx_hf.trainer.adapter_loading import adapter_base, adapter_settings, load_adapter
+from nyx_hf.trainer.adapter_loading import adapter_config, adapter_settings, load_adapter
 from nyx_hf.trainer.adapters import without_adapter
 from nyx_hf.trainer.arguments import NyxTrainingArguments
 from nyx_hf.trainer.objective_training import OBJECTIVE_FILE
@@ -43,9 +43,9 @@ def load_model(chosen: ModelArguments, args: NyxTrainingArguments) -> NyxModel |
         "revision": chosen.model_revision,
     }
     how = {key: value for key, value in how.items() if value is not None}
-    if adapter_base(name, chosen.model_revision) is None:
+    if adapter_config(name, chosen.model_revision) is None:
         return _retriever(name, chosen, how)
-    model = load_adapter(name, is_trainable=True, **how)
+    model = load_adapter(name, is_trainable=True, **how)  # `revision` is the adapter's
     if chosen.changed_settings:
         retriever = without_adapter(model)
         retriever.settings = retriever.settings.updated(**chosen.changed_settings)
@@ -67,10 +67,11 @@ def check_model(chosen: ModelArguments, args: NyxTrainingArguments) -> NyxSettin
         OSError: it is not there.
     """
     name = model_place(chosen, args)
-    base = adapter_base(name, chosen.model_revision)
-    config = AutoConfig.from_pretrained(base or name, revision=None if base else chosen.model_revision)
+    adapter = adapter_config(name, chosen.model_revision)
+    base, revision = (adapter.base_model_name_or_path, adapter.revision) if adapter else (name, chosen.model_revision)
+    config = AutoConfig.from_pretrained(base, revision=revision)
     check_width(config, chosen, args)
-    own = None if base is None else adapter_settings(name, chosen.model_revision)
+    own = None if adapter is None else adapter_settings(name, chosen.model_revision)
     return settings_of(config, chosen, own)
 
 

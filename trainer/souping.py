@@ -196,7 +196,10 @@ def greedily(
 
 def _check_together(adapters: Sequence[AdapterIngredient], *, merge: bool, rank: int | None) -> None:
     """Refuses adapters that make no soup."""
-    bases = {ingredient.base: ingredient.name for ingredient in adapters}
+    bases: dict[str, str] = {}
+    for ingredient in adapters:
+        at = f" at {ingredient.config.revision}" if ingredient.config.revision else ""
+        bases[ingredient.base + at] = ingredient.name
     if len(bases) > 1:
         named = "; ".join(f"{name} is of {base}" for base, name in bases.items())
         raise SoupError(f"the adapters have different bases ({named}); a soup needs one")

@@ -7,15 +7,17 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
+from peft import PeftModel
 from transformers import set_seed
 
 from nyx_hf.trainer.arguments import NyxTrainingArguments
 from nyx_hf.trainer.batching import build_sampler
 from nyx_hf.trainer.checkpoints import RUN_FILE, check_resume, last_whole, mark_whole, run_settings, unmark
 from nyx_hf.trainer.finite import NotFiniteError
+from nyx_hf.trainer.hub_revisions import commit_of, pinned
 from nyx_hf.trainer.objective import build_objective
 from nyx_hf.trainer.preparation import check_objective, trained_settings
-from nyx_hf.trainer.recipe_files import RecipeError
+from nyx_hf.trainer.recipe_files import RecipeError, without_places
 from nyx_hf.trainer.run_arguments import RunArguments, known_deprecations, parse_run
 from nyx_hf.trainer.run_data import data_sources, evaluation_sets, revisions, training_rows
 from nyx_hf.trainer.run_model import check_model, learned_before, load_model
@@ -125,8 +127,11 @@ def build_trainer(run: RunArguments) -> NyxTrainer:
             "command": f"accelerate launch {_spread(args)}--num_processes {args.world_size} {run.typed}",
         },
         run=run_facts_of(run),
-        recipe=run.recipe,
+        recipe=without_places(pinned(run.values)),
     )
+    if isinstance(trainer.model, PeftModel) and not isinstance(model, PeftModel):
+        for config in trainer.model.peft_config.values():  # a new adapter fits the base as it is now
+            config.revision = commit_of(run.model.model, run.model.model_revision, "model")
     trainer.objective_training.start_from(learned_before(run.model, args))
     return trainer
 

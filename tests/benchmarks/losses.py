@@ -86,7 +86,7 @@ def main() -> None:
     if args.case:
         print(json.dumps(run_case(args.case, args.rows, args.width)))
         return
-    results = in_processes(__file__, CASES, args.rounds)
+    results = in_processes(__file__, CASES, args.rounds, {"rows": args.rows, "width": args.width})
     values = [result["value"] for result in results.values()]
     assert max(values) - min(values) < 1e-4 * max(values), values
     command = f"python tests/benchmarks/losses.py --rows {args.rows} --width {args.width} --rounds {args.rounds}"

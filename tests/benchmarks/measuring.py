@@ -35,14 +35,17 @@ def measured(run: Callable[[], float], repeats: int) -> dict[str, Any]:
     return {"value": value, "seconds": seconds, "peak_mib": peak_mib() - before}
 
 
-def in_processes(script: str, cases: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Runs `python SCRIPT --case CASE` for every case, several rounds; medians of seconds and memory."""
+def in_processes(
+    script: str, cases: Sequence[str], rounds: int, sizes: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """Runs `python SCRIPT --case CASE --rows …` for every case, several rounds; medians of seconds and memory."""
+    words = [word for name, size in sizes.items() for word in (f"--{name}", str(size))]
     found: dict[str, list[dict[str, Any]]] = {case: [] for case in cases}
     for number in range(rounds):
         for case in cases:
             print(f"round {number + 1} of {rounds}: {case}", file=sys.stderr)
             done = subprocess.run(
-                [sys.executable, script, "--case", case],
+                [sys.executable, script, "--case", case, *words],
                 capture_output=True,
                 text=True,
                 check=False,

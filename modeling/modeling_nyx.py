@@ -242,6 +242,17 @@ class NyxModel(Encoder, PreTrainedModel):
         return NyxOutput(embeddings=pool(hidden, counted, settings.pooling), last_hidden_state=hidden)
 
 
+class _OfTheBackbone:
+    """Stands for an attribute that only the classes made from a backbone have."""
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        raise AttributeError("a retriever's config class is its backbone's")
+
+
+# AutoModel of older transformers registers the class under the config's, if the two do not contradict each other
+NyxModel.config_class = _OfTheBackbone()
+
+
 @cache
 def _retriever_class(backbone: Any) -> Any:
     """The backbone's class with NyxModel's methods before it, under the backbone's own name.

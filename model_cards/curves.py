@@ -13,6 +13,7 @@ CURVES_FILE = "training_curves.png"
 _INK, _MUTED, _GRID = "#1f2937", "#6b7280", "#e5e7eb"
 _COLOURS = ("#4338ca", "#15803d", "#b45309", "#b91c1c", "#0e7490", "#a21caf", "#4d7c0f", "#1d4ed8")
 _SCORE = "recall@1"
+Panel = tuple[str, dict[str, list[tuple[int, float]]]]  # title, points (step, value) of each line
 
 
 def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> Path | None:
@@ -25,15 +26,9 @@ def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> P
     Returns:
         The file; None where there are not two log lines with a loss to draw a line between.
     """
-    losses = _series(history, lambda name: name == "loss" or name.startswith("loss_dim_"))
-    if len(losses.get("loss", ())) < 2:
+    panels = curve_panels(history)
+    if not panels:
         return None
-    panels = [("Loss", losses)]
-    scores = _series(history, lambda name: name.startswith("eval_") and name.endswith(_SCORE))
-    temperatures = _series(history, lambda name: name.startswith("temperature"))
-    panels += [("Recall@1", {_short(name): points for name, points in scores.items()})] if scores else []
-    if any(len({value for _, value in points}) > 1 for points in temperatures.values()):
-        panels.append(("Temperature", {_short(name): points for name, points in temperatures.items()}))
     figure = Figure(figsize=(4.6 * len(panels), 3.4), dpi=150, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -43,6 +38,31 @@ def training_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> P
     figure.savefig(beside, metadata={"Software": None})
     beside.replace(target)
     return target
+
+
+def curve_panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    """Collects what is drawn of a run.
+
+    Args:
+        history: log lines.
+
+    Returns:
+        Title and lines of each panel: losses, scores where there are two of a kind, temperatures where they were
+        learned; nothing where there are not two losses.
+    """
+    losses = _series(history, lambda name: name == "loss" or name.startswith("loss_dim_"))
+    if len(losses.get("loss", ())) < 2:
+        return []
+    scores = _series(history, lambda name: name.startswith("eval_") and name.endswith(_SCORE))
+    scores = {_short(name): points for name, points in scores.items() if len(points) > 1}  # a point is no curve
+    temperatures = _series(history, lambda name: name.startswith("temperature"))
+    learned = any(len({value for _, value in points}) > 1 for points in temperatures.values())
+    named = {_short(name): points for name, points in temperatures.items()}
+    return [
+        ("Loss", losses),
+        *([("Recall@1", scores)] if scores else []),
+        *([("Temperature", named)] if learned else []),
+    ]
 
 
 def _series(history: Sequence[Mapping[str, Any]], wanted: Any) -> dict[str, list[tuple[int, float]]]:
@@ -72,6 +92,8 @@ def _draw(axes: Axes, title: str, lines: Mapping[str, Sequence[tuple[int, float]
         axes.plot(
             steps, values, color=colour, linewidth=2.0 if main else 1.1, marker=marker, markersize=3, label=label
         )
+    if title == "Recall@1":
+        axes.set_ylim(bottom=0)
     axes.set_xlabel("step", color=_MUTED, fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(colors=_MUTED, labelsize=8, length=0)

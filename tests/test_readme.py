@@ -220,17 +220,22 @@ def doctor(line: str, told: SimpleNamespace) -> None:
     assert re.search(r"^  ok +transformers ", result.output, re.M) and "\nextras\n" in result.output
 
 
-def train_here(line: str, told: SimpleNamespace) -> None:
-    """The launcher gets the script and the recipe; the same recipe is run by tests/test_recipes.py."""
-    launched: list[list[str]] = []
+def launched(line: str, told: SimpleNamespace) -> list[list[str]]:
+    """The processes that a command would start."""
+    commands: list[list[str]] = []
 
     def note(command: list[str], check: bool) -> SimpleNamespace:
-        launched.append(command)
+        commands.append(command)
         return SimpleNamespace(returncode=0)
 
     told.patch.setattr(launch, "subprocess", SimpleNamespace(run=note))
     assert run_cli(line).exit_code == 0
-    [command] = launched
+    return commands
+
+
+def train_here(line: str, told: SimpleNamespace) -> None:
+    """The launcher gets the script and the recipe; the same recipe is run by tests/test_recipes.py."""
+    [command] = launched(line, told)
     assert command[command.index("--config") - 1] == str(ROOT / "trainer" / "train.py")
     assert command[command.index("--config") + 1] == str(ROOT / "trainer" / "recipes" / "digits.yaml")
 
@@ -272,36 +277,19 @@ def train_plan(line: str, told: SimpleNamespace) -> None:
 
 def train_stages(line: str, told: SimpleNamespace) -> None:
     """Both stages are started, each from the folder before it; tests/test_launch.py runs them."""
-    launched: list[list[str]] = []
-
-    def note(command: list[str], check: bool) -> SimpleNamespace:
-        launched.append(command)
-        return SimpleNamespace(returncode=0)
-
-    told.patch.setattr(launch, "subprocess", SimpleNamespace(run=note))
-    assert run_cli(line).exit_code == 0
-    assert [Path(command[command.index("--config") + 1]).stem for command in launched] == [
-        "nyx_pretrain",
-        "nyx_feedback",
-    ]
-    assert "smoke=true" in launched[0] and "model=runs/nyx-both-smoke/nyx_pretrain" in launched[1]
+    first, second = launched(line, told)
+    stages = [Path(command[command.index("--config") + 1]).stem for command in (first, second)]
+    assert stages == ["nyx_pretrain", "nyx_feedback"]
+    assert "smoke=true" in first and "model=runs/nyx-both-smoke/nyx_pretrain" in second
 
 
 def train_full(line: str, told: SimpleNamespace) -> None:
     """Too large to run: the launcher and the script both read it, and its recipe is the one run below."""
     from accelerate.commands.launch import launch_command_parser
 
-    launched: list[list[str]] = []
-
-    def note(command: list[str], check: bool) -> SimpleNamespace:
-        launched.append(command)
-        return SimpleNamespace(returncode=0)
-
-    told.patch.setattr(launch, "subprocess", SimpleNamespace(run=note))
     told.patch.setattr(launch.torch.accelerator, "is_available", lambda: True)
     told.patch.setattr(launch.torch.accelerator, "device_count", lambda: 8)
-    assert run_cli(line).exit_code == 0
-    [command] = launched
+    [command] = launched(line, told)
     read = launch_command_parser().parse_args(command[3:])
     assert read.num_processes == 8 and read.config_file.endswith("zero2.yaml") and Path(read.training_script).is_file()
     run = parse_run([*read.training_script_args, "use_cpu=true"])

@@ -11,7 +11,7 @@ import torch
 
 from nyx_hf.trainer.pipelines import PIPELINE, Stage, stages_of
 from nyx_hf.trainer.recipe_files import RecipeError, find_recipe, merge, parse_overrides, read_recipe
-from nyx_hf.trainer.run_arguments import check_run
+from nyx_hf.trainer.run_arguments import parse_anywhere
 
 CONFIGS = Path(__file__).resolve().parent / "launch_configs"
 _FOR_GPUS = ("zero2", "zero3", "fsdp2")
@@ -77,6 +77,7 @@ class Launch:
         """Gives the command that a script and its arguments are put behind."""
         words = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(self.path)]
         words += ["--num_processes", str(self.processes), "--main_process_port", "0"]
+        words.append("--quiet")  # the script's own line says why it ended
         if self.path.parent == CONFIGS and self.path.with_suffix(".json").is_file():
             words += ["--deepspeed_config_file", str(self.path.with_suffix(".json"))]  # from whatever folder
         return words
@@ -118,7 +119,7 @@ def train_command(
 
 def _settled_launch(stage: Stage, processes: int | None, config: str | None) -> Launch:
     """Checks a stage's settings and settles how it is spread."""
-    check_run(["--config", str(stage.recipe), *stage.words])
+    parse_anywhere(["--config", str(stage.recipe), *stage.words])
     values = merge(read_recipe(stage.recipe), parse_overrides(stage.words))
     launch = Launch.of(values, processes, config)
     there = torch.accelerator.device_count() if torch.accelerator.is_available() else 0

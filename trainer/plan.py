@@ -11,7 +11,7 @@ from nyx_hf.trainer.pipelines import PIPELINE, Stage, stages_of
 from nyx_hf.trainer.plan_memory import Memory, content_tokens, memory
 from nyx_hf.trainer.plan_model import Count, Origins, blueprint, meta_model
 from nyx_hf.trainer.recipe_files import RECIPES, find_recipe, merge, parse_overrides, read_recipe
-from nyx_hf.trainer.run_arguments import RunArguments, known_deprecations, parse_run
+from nyx_hf.trainer.run_arguments import RunArguments, known_deprecations, parse_anywhere
 from nyx_hf.trainer.run_model import check_width
 
 
@@ -123,8 +123,7 @@ def _plan(stage: Stage, origins: Origins, processes: int | None, config: str | N
 
 
 def _run(stage: Stage) -> RunArguments:
-    """A stage's arguments; as on CPU, so that no device is asked whether it can."""
-    return parse_run(["--config", str(stage.recipe), *stage.words, "use_cpu=true"])
+    return parse_anywhere(["--config", str(stage.recipe), *stage.words])
 
 
 def _origins(paths: list[Path]) -> Origins:

@@ -64,7 +64,7 @@ def _text(plan: Plan) -> str:
         ("", f"reckoned with {plan.content_tokens:,} tokens a content: an image at the limit and {TEXT_TOKENS} text "
              "tokens"),
     ]  # fmt: skip
-    return f"{plan.name}\n{tabulate([(f'  {name}', value) for name, value in rows], tablefmt='plain')}"
+    return f"{plan.name}\n{tabulate(rows, tablefmt='plain')}"
 
 
 def _millions(number: int) -> str:

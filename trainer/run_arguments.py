@@ -150,17 +150,20 @@ def known_deprecations() -> Iterator[None]:
         yield
 
 
-def check_run(words: Sequence[str]) -> None:
-    """Checks keys and types of a run, without touching any device.
+def parse_anywhere(words: Sequence[str]) -> RunArguments:
+    """Reads a run as `parse_run`, on a machine that may not have what it is to run on.
 
     Args:
         words: the command line without the program.
 
+    Returns:
+        The arguments, for the CPU.
+
     Raises:
         RecipeError: the recipe or a setting cannot be used.
+        ValueError: values contradict each other.
     """
-    values = _settled(words)[1]
-    _parser(values).parse_args(to_words(values))
+    return parse_run([*words, "use_cpu=true", "fp16=false", "tf32=null"])
 
 
 def _settled(words: Sequence[str]) -> tuple[Path, dict[str, Any]]:

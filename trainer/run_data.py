@@ -118,6 +118,8 @@ def _triplets(
                 dataset.check_scores(SCORES[1])
     except ValueError as error:
         raise RecipeError(f"dataset {spec.name}: {error}") from error
+    except OSError as error:
+        raise RecipeError(f"dataset {spec.name} is no folder here, and the Hub does not give it: {error}") from error
     return dataset
 
 

@@ -12,12 +12,11 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, Reposit
 from nyx_hf._version import __version__
 from nyx_hf.folders import HubError, Kind, ReadyFolder, check_folder, kind_of
 from nyx_hf.model_cards.blocks import fill_repo_id
+from nyx_hf.trainer.hub_revisions import NETWORK_ERROR
 
 __all__ = ["NETWORK_ERROR", "HubError", "check_folder", "kind_of", "push_to_hub"]
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-# the HTTP client's own base error: httpx's with huggingface_hub 1, httpx2's with 2
-NETWORK_ERROR: type[BaseException] = HfHubHTTPError.__bases__[0]
 _MANAGED: dict[Kind, tuple[str, ...]] = {
     "model": ("*.safetensors", "*.safetensors.index.json", "*.py"),
     "adapter": ("*.safetensors",),

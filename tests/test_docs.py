@@ -1,6 +1,7 @@
 """docs/training.md: its code runs, its tables are those of the code."""
 
 import re
+import shlex
 from contextlib import redirect_stdout
 from dataclasses import MISSING, fields
 from io import StringIO
@@ -66,6 +67,24 @@ def test_the_plan_is_what_is_printed() -> None:
     assert lines[-1] == "…" and lines[:-1] == printed[: len(lines) - 1]
 
 
+@pytest.mark.parametrize("config", ["fsdp2", "zero2", "zero3", "ddp"])
+def test_several_machines(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's command, as accelerate understands it, with each way to spread a model."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+
+    [line] = re.findall(r"^    (accelerate launch (?:.*\\\n)+.*)$", PAGE, re.M)
+    words = shlex.split(line.replace("\\\n", " ").replace("fsdp2.yaml", f"{config}.yaml"))[2:]
+    monkeypatch.chdir(ROOT)
+    args, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
+    args.machine_rank = "1"
+    args.deepspeed_fields_from_accelerate_config = ""
+    command = prepare_deepspeed_cmd_env(args)[0] if args.use_deepspeed else prepare_multi_gpu_env(args) and None
+    assert command is None  # torchrun on each machine, no ssh from one to the others
+    assert (args.nnodes, args.nproc_per_node, args.node_rank) == ("2", "8", 1)
+    assert args.rdzv_endpoint == "10.0.0.1:29500" and args.training_script == "trainer/train.py"
+
+
 def test_yaml(tmp_path: Path) -> None:
     [pipeline, datasets] = [yaml.safe_load(code) for language, code in BLOCKS if language == "yaml"]
     for name in ("first", "second"):
@@ -99,7 +118,6 @@ def test_code_of_the_losses_page() -> None:
 
 @pytest.mark.parametrize("line", re.findall(r"^    (nyx-hf soup .*)$", PAGE, re.M))
 def test_soups_are_commands(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shlex
     from types import SimpleNamespace
 
     from typer.testing import CliRunner

@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 
 from nyx_hf.trainer.dataset_specs import BUILD, DatasetSpec
+
+# the HTTP client's own base error: httpx's with huggingface_hub 1, httpx2's with 2
+NETWORK_ERROR: type[BaseException] = HfHubHTTPError.__bases__[0]
 
 
 def commit_of(name: str, revision: str | None, repo_type: str) -> str | None:
@@ -24,7 +28,7 @@ def commit_of(name: str, revision: str | None, repo_type: str) -> str | None:
         return None
     try:
         commit: str | None = HfApi().repo_info(name, revision=revision, repo_type=repo_type).sha
-    except OSError:  # what the Hub's client raises where it is away, or has no such repository
+    except (NETWORK_ERROR, OSError):  # the Hub is away, or has no such repository
         return revision
     return commit
 

@@ -25,7 +25,7 @@ from nyx_hf.trainer.trainer import NyxTrainer
 
 GIB = 1024**3
 
-# Parameters of the published checkpoints without a language head, from their weight files' headers.
+# Parameters of the published checkpoints: the totals that the Hub shows, less the language head where it is not tied.
 PUBLISHED = {
     "Qwen/Qwen2-VL-2B-Instruct": 2_208_985_600,
     "Qwen/Qwen2-VL-7B-Instruct": 8_291_375_616 - 152_064 * 3_584,

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 CURVES_FILE = "training_curves.png"
 _INK, _MUTED, _GRID = "#1f2937", "#6b7280", "#e5e7eb"
 _COLOURS = ("#4338ca", "#15803d", "#b45309", "#b91c1c", "#0e7490", "#a21caf", "#4d7c0f", "#1d4ed8")
-_SCORE = "recall@1"
+_SCORE, _SCORES = "recall@1", "Recall@1"
 Panel = tuple[str, dict[str, list[tuple[int, float]]]]  # title, points (step, value) of each line
 
 
@@ -60,7 +60,7 @@ def curve_panels(history: Sequence[Mapping[str, Any]]) -> list[Panel]:
     named = {_short(name): points for name, points in temperatures.items()}
     return [
         ("Loss", losses),
-        *([("Recall@1", scores)] if scores else []),
+        *([(_SCORES, scores)] if scores else []),
         *([("Temperature", named)] if learned else []),
     ]
 
@@ -92,7 +92,7 @@ def _draw(axes: Axes, title: str, lines: Mapping[str, Sequence[tuple[int, float]
         axes.plot(
             steps, values, color=colour, linewidth=2.0 if main else 1.1, marker=marker, markersize=3, label=label
         )
-    if title == "Recall@1":
+    if title == _SCORES:
         axes.set_ylim(bottom=0)
     axes.set_xlabel("step", color=_MUTED, fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

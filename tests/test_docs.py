@@ -79,8 +79,10 @@ def test_several_machines(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     args, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
     args.machine_rank = "1"
     args.deepspeed_fields_from_accelerate_config = ""
-    command = prepare_deepspeed_cmd_env(args)[0] if args.use_deepspeed else prepare_multi_gpu_env(args) and None
-    assert command is None  # torchrun on each machine, no ssh from one to the others
+    if args.use_deepspeed:
+        assert prepare_deepspeed_cmd_env(args)[0] is None  # torchrun on each machine, no ssh from one to the others
+    else:
+        prepare_multi_gpu_env(args)
     assert (args.nnodes, args.nproc_per_node, args.node_rank) == ("2", "8", 1)
     assert args.rdzv_endpoint == "10.0.0.1:29500" and args.training_script == "trainer/train.py"
 

@@ -422,3 +422,9 @@ def test_settings_contradicting_each_other_are_refused() -> None:
         preset_settings("nix")
     with pytest.raises(ValueError, match="format_version 2, the code here reads up to 1"):
         NyxSettings.from_dict({"format_version": 2})
+
+
+def test_only_classes_of_a_backbone_have_a_config_class(tiny_model: NyxModel) -> None:
+    """AutoModel of older transformers does so with remote code, and refuses a config class that is another's."""
+    assert not hasattr(NyxModel, "config_class")
+    assert type(tiny_model).config_class is type(tiny_model.config)

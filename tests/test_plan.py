@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from test_trainer import Rows, arguments, loaded
 from torch import Tensor
-from transformers import AutoConfig, TrainerCallback
+from transformers import TrainerCallback
 
 from nyx_hf.modeling.modeling_nyx import NyxModel
 from nyx_hf.trainer.known_shapes import known_config, known_names
@@ -229,11 +229,13 @@ class TestReport:
         with pytest.raises(RecipeError, match="model runs/absent is not there, and no recipe beside this one leaves"):
             plans("digits", ["model=runs/absent"])
 
+    def test_other_yaml_beside_the_recipe(self, tmp_path: Path) -> None:
+        (tmp_path / "compose.yaml").write_text("- no recipe\n- at all\n")
+        (tmp_path / "first.yaml").write_text("model: Qwen/Qwen2-VL-2B-Instruct\noutput_dir: left\ndatasets: [d]\n")
+        (tmp_path / "second.yaml").write_text("model: left\noutput_dir: end\ndatasets: [d]\n")
+        [plan] = plans(str(tmp_path / "second.yaml"), [])
+        assert (plan.model, plan.base) == ("left", "Qwen/Qwen2-VL-2B-Instruct")
+
     def test_prefixes_over_the_width(self) -> None:
         with pytest.raises(RecipeError, match="asks for 4096 dimensions, but the vectors of Qwen/Qwen2.5.* have 2048"):
             plans("nyx_pretrain", ["matryoshka_dims=[4096]", "matryoshka_weights=[1]"])
-
-
-def test_no_config_is_changed_by_planning() -> None:
-    one, other = known_config("Qwen/Qwen2-VL-2B-Instruct"), known_config("Qwen/Qwen2-VL-2B-Instruct")
-    assert one is not other and isinstance(one, type(AutoConfig.for_model("qwen2_vl")))

@@ -172,9 +172,8 @@ FACTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", OF_PAPERS)
 def test_is_the_papers(name: str) -> None:
     recipe = READ[name]
-    recipe["global batch"] = (
-        recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"] * recipe["launch"]["processes"]
-    )
+    rows = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"]
+    recipe = recipe | {"global batch": rows * recipe["launch"]["processes"]}
     for key, value in FACTS[name].items():
         found = recipe[key]
         if key == "settings":

@@ -138,7 +138,8 @@ class TestExact:
 class TestCut:
     def test_it_is_the_nearest_of_that_rank(self) -> None:
         left, right = torch.randn(9, 6, dtype=torch.float64), torch.randn(6, 7, dtype=torch.float64)
-        small_left, small_right, lost = cut(left, right, 3)
+        small_left, small_right, lost, whole = cut(left, right, 3)
+        assert whole == pytest.approx(float((left @ right).square().sum()), rel=1e-5) and 0 < lost < whole
         u, s, v = torch.linalg.svd(left @ right)
         torch.testing.assert_close(small_left @ small_right, u[:, :3] * s[:3] @ v[:3])
         assert lost == pytest.approx(float(s[3:].square().sum()))

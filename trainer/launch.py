@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from nyx_hf.trainer.pipelines import PIPELINE, Stage, stages_of
-from nyx_hf.trainer.recipe_files import RecipeError, find_recipe, merge, parse_overrides, read_recipe
+from nyx_hf.trainer.pipelines import Stage, stages_of
+from nyx_hf.trainer.recipe_files import RecipeError, find_recipe
 from nyx_hf.trainer.run_arguments import parse_anywhere
 
 CONFIGS = Path(__file__).resolve().parent / "launch_configs"
@@ -100,18 +100,15 @@ def train_command(
     Raises:
         RecipeError: there is no such recipe, or a setting cannot be used; nothing was started then.
     """
-    path = find_recipe(recipe)
-    is_pipeline = PIPELINE in read_recipe(path)
-    stages = stages_of(path, overrides) if is_pipeline else [Stage(path.stem, path, tuple(overrides))]
+    script = Path(__file__).resolve().parent / "train.py"
+    stages = stages_of(find_recipe(recipe), overrides)
     launches = [_settled_launch(stage, processes, config) for stage in stages]
     for number, (stage, launch) in enumerate(zip(stages, launches, strict=True), start=1):
-        if is_pipeline:
+        if len(stages) > 1:
             print(f"stage {number} of {len(stages)}: {stage.name}", file=sys.stderr)
-        script = Path(__file__).resolve().parent / "train.py"
-        command = [*launch.words(), str(script), "--config", str(stage.recipe), *stage.words]
-        code = subprocess.run(command, check=False).returncode
+        code = subprocess.run([*launch.words(), str(script), *stage.arguments], check=False).returncode
         if code != 0:
-            if is_pipeline:
+            if len(stages) > 1:
                 print(f"error: {stage.name} ended with {code}; the same command goes on from there", file=sys.stderr)
             return code
     return 0
@@ -119,11 +116,10 @@ def train_command(
 
 def _settled_launch(stage: Stage, processes: int | None, config: str | None) -> Launch:
     """Checks a stage's settings and settles how it is spread."""
-    parse_anywhere(["--config", str(stage.recipe), *stage.words])
-    values = merge(read_recipe(stage.recipe), parse_overrides(stage.words))
-    launch = Launch.of(values, processes, config)
+    parse_anywhere(stage.arguments)
+    launch = Launch.of(stage.values, processes, config)
     there = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
-    if launch.processes > max(1, there) and not values.get("use_cpu"):
+    if launch.processes > max(1, there) and not stage.values.get("use_cpu"):
         raise RecipeError(
             f"{stage.name} asks for {launch.processes} processes with a GPU each, and this machine has {there}; give "
             "their number with -n (fewer make a smaller batch: raise gradient_accumulation_steps, or "

@@ -1,4 +1,4 @@
-"""Pipelines: stages of training, each of which starts from the model that the one before it left."""
+"""The runs of a recipe: itself, or the stages of a pipeline, each from the model that the one before it left."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,19 @@ class Stage:
     recipe: Path
     words: tuple[str, ...]
 
+    @property
+    def arguments(self) -> list[str]:
+        """What the training script gets."""
+        return ["--config", str(self.recipe), *self.words]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The settled values by key."""
+        return merge(read_recipe(self.recipe), parse_overrides(self.words))
+
 
 def stages_of(path: Path, typed: Sequence[str] = ()) -> list[Stage]:
-    """Gives the stages of a pipeline.
+    """Gives the stages of a recipe; one that is no pipeline is a stage itself.
 
     Each stage's output folder is one of its name in the pipeline's `output_dir`; each but the first gets the folder
     before it as its `model`. A stage that is done is passed over, one that was begun goes on (`resume_from_checkpoint`
@@ -37,7 +47,7 @@ def stages_of(path: Path, typed: Sequence[str] = ()) -> list[Stage]:
     for that stage; what is typed wins.
 
     Args:
-        path: the pipeline's file.
+        path: the recipe's file.
         typed: `key=value` words; `smoke=true` chooses the block of that name in every stage, and in the pipeline
             where it has one.
 
@@ -45,9 +55,11 @@ def stages_of(path: Path, typed: Sequence[str] = ()) -> list[Stage]:
         The stages in order.
 
     Raises:
-        RecipeError: the file is no pipeline that can be used.
+        RecipeError: the pipeline cannot be used.
     """
     recipe, given = read_recipe(path), parse_overrides(typed)
+    if PIPELINE not in recipe:
+        return [Stage(path.stem, path, tuple(typed))]
     own_blocks = recipe.get("overrides", {})
     values = merge(recipe, {key: value for key, value in given.items() if key in own_blocks or key != SMOKE})
     blocks = {key: value for key, value in given.items() if key in own_blocks or key == SMOKE}

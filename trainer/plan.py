@@ -7,10 +7,10 @@ from typing import Any
 
 from nyx_hf.trainer.dataset_specs import DatasetSpec
 from nyx_hf.trainer.launch import Launch
-from nyx_hf.trainer.pipelines import PIPELINE, Stage, stages_of
+from nyx_hf.trainer.pipelines import PIPELINE, stages_of
 from nyx_hf.trainer.plan_memory import Memory, content_tokens, memory
-from nyx_hf.trainer.plan_model import Count, Origins, blueprint, meta_model
-from nyx_hf.trainer.recipe_files import RECIPES, find_recipe, merge, parse_overrides, read_recipe
+from nyx_hf.trainer.plan_model import Count, Origin, Origins, blueprint, meta_model
+from nyx_hf.trainer.recipe_files import RECIPES, RecipeError, find_recipe, read_recipe
 from nyx_hf.trainer.run_arguments import RunArguments, known_deprecations, parse_anywhere
 from nyx_hf.trainer.run_model import check_width
 
@@ -79,24 +79,17 @@ def plans(recipe: str, typed: list[str], processes: int | None = None, config: s
         ValueError: the recipe cannot be used, or its model is not known.
     """
     path = find_recipe(recipe)
-    if PIPELINE in read_recipe(path):
-        stages = stages_of(path, typed)
-    else:
-        stages = [Stage(path.stem, path, tuple(typed))]
     origins = _origins([*sorted(path.parent.glob("*.yaml")), *sorted(RECIPES.glob("*.yaml"))])
     made: list[Plan] = []
     with known_deprecations():
-        for stage in stages:
-            made.append(_plan(stage, origins, processes, config))
-            run = partial(_run, stage)
-            origins = {**origins, str(run().training.output_dir): run}
+        for stage in stages_of(path, typed):
+            run = parse_anywhere(stage.arguments)
+            made.append(_plan(stage.name, run, Launch.of(stage.values, processes, config), origins))
+            origins[str(run.training.output_dir)] = partial(parse_anywhere, stage.arguments)
     return made
 
 
-def _plan(stage: Stage, origins: Origins, processes: int | None, config: str | None) -> Plan:
-    values = merge(read_recipe(stage.recipe), parse_overrides(stage.words))
-    launch = Launch.of(values, processes, config)
-    run = _run(stage)
+def _plan(name: str, run: RunArguments, launch: Launch, origins: Origins) -> Plan:
     args = run.training
     made_of = blueprint(run, origins)
     check_width(made_of.config, run.model, args)
@@ -106,7 +99,7 @@ def _plan(stage: Stage, origins: Origins, processes: int | None, config: str | N
     shared = own if args.shared_negatives else args.positives_per_query
     alone = args.loss == "distillation"
     return Plan(
-        name=stage.name,
+        name=name,
         model=run.model.model,
         base=made_of.base,
         count=count,
@@ -122,17 +115,16 @@ def _plan(stage: Stage, origins: Origins, processes: int | None, config: str | N
     )
 
 
-def _run(stage: Stage) -> RunArguments:
-    return parse_anywhere(["--config", str(stage.recipe), *stage.words])
-
-
-def _origins(paths: list[Path]) -> Origins:
+def _origins(paths: list[Path]) -> dict[str, Origin]:
     """Recipes by the folder that they leave their model in."""
-    found: dict[str, Any] = {}
+    found: dict[str, Origin] = {}
     for path in paths:
-        recipe = read_recipe(path)
+        try:
+            recipe = read_recipe(path)
+        except RecipeError:
+            continue  # some other YAML that lies beside the recipe
         if PIPELINE not in recipe and isinstance(recipe.get("output_dir"), str):
-            found.setdefault(recipe["output_dir"], partial(_run, Stage(path.stem, path, ())))
+            found.setdefault(recipe["output_dir"], partial(parse_anywhere, ["--config", str(path)]))
     return found
 
 

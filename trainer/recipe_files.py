@@ -136,11 +136,33 @@ def to_words(values: Mapping[str, Any]) -> list[str]:
     """
     words: list[str] = []
     for key, value in values.items():
-        if value is None or value == []:
-            continue
-        items = value if isinstance(value, list) else [value]
-        words += [f"--{key}", *(_word(item) for item in items)]
+        if items := as_words(as_list(value)):
+            words += [f"--{key}", *items]
     return words
+
+
+def as_list(value: Any) -> list[Any]:
+    """Gives a setting that may be several as a list.
+
+    Args:
+        value: None, one, or a list.
+
+    Returns:
+        The list.
+    """
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def as_words(items: Iterable[Any]) -> list[str]:
+    """Writes values as an argument parser reads them.
+
+    Args:
+        items: the values.
+
+    Returns:
+        A word each.
+    """
+    return [json.dumps(item) if isinstance(item, (bool, dict, list)) else str(item) for item in items]
 
 
 def without_places(values: Mapping[str, Any]) -> str:
@@ -162,11 +184,6 @@ def _shown(value: Any) -> Any:
     if isinstance(value, list):
         return [_shown(item) for item in value]
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-
-
-def _word(value: Any) -> str:
-    """One value as an argument parser's word."""
-    return json.dumps(value) if isinstance(value, (bool, dict, list)) else str(value)
 
 
 class _UniqueKeys(yaml.SafeLoader):

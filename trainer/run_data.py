@@ -15,7 +15,6 @@ from nyx_hf.model_cards.model_card import DataSource
 from nyx_hf.trainer.arguments import NyxTrainingArguments
 from nyx_hf.trainer.dataset_specs import DatasetSpec
 from nyx_hf.trainer.hub_ready_trainer import EvalSet, EvalSets
-from nyx_hf.trainer.hub_revisions import commit_of
 from nyx_hf.trainer.import_paths import imported, is_import_path
 from nyx_hf.trainer.recipe_files import RecipeError
 from nyx_hf.trainer.retrieval_evaluation import RetrievalSet
@@ -80,21 +79,20 @@ def data_sources(data: DataArguments, args: NyxTrainingArguments) -> list[DataSo
         args: training arguments.
 
     Returns:
-        Name, commit and licence of each dataset; the licence is its own card's.
+        Name, revision and licence of each dataset; the licence is its own card's.
     """
     sources = []
     for spec in map(DatasetSpec.parse, data.datasets):
         name = _place(spec, data, args)
         folder = Path(name)
         shown = folder.name if folder.exists() else name
-        revision = commit_of(name, spec.revision, "dataset")
         try:
             card = DatasetCard.load(folder / "README.md" if folder.exists() else name).data
         except (EntryNotFoundError, FileNotFoundError):
-            sources.append(DataSource(shown, revision))
+            sources.append(DataSource(shown, spec.revision))
             continue
         known = card.license and License(card.license, card.get("license_name"), card.get("license_link"))
-        sources.append(DataSource(shown, revision, known or None))
+        sources.append(DataSource(shown, spec.revision, known or None))
     return sources
 
 

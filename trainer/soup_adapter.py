@@ -44,7 +44,7 @@ def concatenated(
     return factors
 
 
-def cut(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
+def cut(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor, float, float]:
     """Finds the nearest product of a lower rank, without ever making the product.
 
     Args:
@@ -54,14 +54,14 @@ def cut(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor, float]:
 
     Returns:
         (out, rank) and (rank, in), the truncated singular value decomposition of left @ right, and the squared
-        Frobenius norm of what was lost.
+        Frobenius norms of what was lost and of the whole product.
     """
     q_left, r_left = torch.linalg.qr(left)
     q_right, r_right = torch.linalg.qr(right.T)
     u, s, v = torch.linalg.svd(r_left @ r_right.T)
     root = s[:rank].sqrt()
-    lost = float(s[rank:].square().sum())
-    return _wide(q_left @ u[:, :rank] * root, rank), _wide(((q_right @ v[:rank].T) * root), rank).T, lost
+    lost, whole = float(s[rank:].square().sum()), float(s.square().sum())
+    return _wide(q_left @ u[:, :rank] * root, rank), _wide(((q_right @ v[:rank].T) * root), rank).T, lost, whole
 
 
 def write_adapter(
@@ -84,10 +84,9 @@ def write_adapter(
     if rank is not None and rank < kept:
         kept = rank
         for layer, (left, right) in factors.items():
-            whole += cut(left, right, 0)[2]
-            *smaller, error = cut(left, right, rank)
-            factors[layer] = smaller[0], smaller[1]
-            lost += error
+            shorter_left, shorter_right, layer_lost, layer_whole = cut(left, right, rank)
+            factors[layer] = shorter_left, shorter_right
+            lost, whole = lost + layer_lost, whole + layer_whole
     first = ingredients[0].folder
     folder.mkdir(parents=True)
     config = json.loads((first / "adapter_config.json").read_text(encoding="utf-8"))

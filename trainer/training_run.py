@@ -14,8 +14,8 @@ from nyx_hf.trainer.arguments import NyxTrainingArguments
 from nyx_hf.trainer.batching import build_sampler
 from nyx_hf.trainer.checkpoints import RUN_FILE, check_resume, last_whole, mark_whole, run_settings, unmark
 from nyx_hf.trainer.finite import NotFiniteError
-from nyx_hf.trainer.hub_revisions import commit_of, pinned
 from nyx_hf.trainer.objective import build_objective
+from nyx_hf.trainer.pinning import pinned
 from nyx_hf.trainer.preparation import check_objective, trained_settings
 from nyx_hf.trainer.recipe_files import RecipeError, without_places
 from nyx_hf.trainer.run_arguments import RunArguments, known_deprecations, parse_run
@@ -105,7 +105,8 @@ def build_trainer(run: RunArguments) -> NyxTrainer:
         ValueError: model, data and settings do not fit together.
         OSError: model or data are not there.
     """
-    args = run.training
+    args, facts = run.training, run_facts_of(run)  # facts as asked: a Hub that is away at a resume changes no run
+    run = pinned(run)
     set_seed(args.seed)
     with args.main_process_first(desc="making the model and the data"):
         settings = trained_settings(check_model(run.model, args), args)
@@ -126,12 +127,12 @@ def build_trainer(run: RunArguments) -> NyxTrainer:
             "datasets": data_sources(run.data, args),
             "command": f"accelerate launch {_spread(args)}--num_processes {args.world_size} {run.typed}",
         },
-        run=run_facts_of(run),
-        recipe=without_places(pinned(run.values)),
+        run=facts,
+        recipe=without_places(run.values),
     )
     if isinstance(trainer.model, PeftModel) and not isinstance(model, PeftModel):
         for config in trainer.model.peft_config.values():  # a new adapter fits the base as it is now
-            config.revision = commit_of(run.model.model, run.model.model_revision, "model")
+            config.revision = run.model.model_revision
     trainer.objective_training.start_from(learned_before(run.model, args))
     return trainer
 

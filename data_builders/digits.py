@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -19,9 +18,9 @@ import sklearn
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from nyx_hf.data_builders.builder import Made, RetrievalBuilder, builder_configs, option
 from nyx_hf.data_builders.digits_text import QUESTIONS, RECORDS, SUMMARY, WORDS, draw_person
-from nyx_hf.data_builders.schema import FEATURES, Row
-from nyx_hf.data_builders.writing import write_dataset
+from nyx_hf.data_builders.schema import Row
 from nyx_hf.model_cards.dataset_card import DatasetFacts, Source
 
 TASKS = ("text→interleaved", "images→interleaved", "interleaved→interleaved")
@@ -36,6 +35,7 @@ class DigitsConfig(datasets.BuilderConfig):
 
     Attributes:
         seed: Decides everything that is drawn.
+        limit: At most this many queries of each split, three a record; the numbers of records otherwise.
         train_documents: Records to train on; their codes may repeat.
         test_documents: Records to test on, at most 1000: each has a code of its own.
         image_size: Width and height of a scan in pixels, enlarged from 8 × 8.
@@ -43,12 +43,13 @@ class DigitsConfig(datasets.BuilderConfig):
         negatives: Hard negatives a triplet, the nearest codes first: other digits in one place where there are such.
     """
 
-    seed: int = 0
-    train_documents: int = 4000
-    test_documents: int = 400
-    image_size: int = 28
-    test_scans: int = 300
-    negatives: int = 2
+    seed: int = option(0, "Decides everything that is drawn.")
+    limit: int | None = option(None, "At most this many queries of each split.")
+    train_documents: int = option(4000, "Records to train on.")
+    test_documents: int = option(400, "Records to test on, at most 1000.")
+    image_size: int = option(28, "Pixels a side of a scan.")
+    test_scans: int = option(300, "Scans kept for the test split alone, of 1,797.")
+    negatives: int = option(2, "Hard negatives a triplet.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,23 +64,28 @@ class DigitsConfig(datasets.BuilderConfig):
             value = getattr(self, name)
             if value < low or (high is not None and value > high):
                 raise ValueError(f"found {name}={value}, expected {f'{low} to {high}' if high else f'at least {low}'}")
+        if self.limit is not None:
+            records = max(1, self.limit // len(TASKS))
+            self.train_documents = min(self.train_documents, records)
+            self.test_documents = min(self.test_documents, records)
 
 
-class DigitsBuilder(datasets.GeneratorBasedBuilder):
+class DigitsBuilder(RetrievalBuilder):
     """The handwritten records as `datasets` builds them: `DigitsBuilder(config_name="corpus", seed=1)`."""
 
-    VERSION = datasets.Version("1.0.0")
+    NAME = "digits"
+    SUMMARY = "Records with handwritten codes, from scikit-learn's digits: real images, no network."
     BUILDER_CONFIG_CLASS = DigitsConfig
-    BUILDER_CONFIGS = tuple(DigitsConfig(name=name) for name in ("corpus", "queries", "triplets"))
+    BUILDER_CONFIGS = builder_configs(DigitsConfig)
 
-    def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=FEATURES[self.config.name])
+    def splits(self) -> tuple[str, ...]:
+        """Gives `train` and `test`."""
+        return SPLITS
 
-    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        return [datasets.SplitGenerator(name=split, gen_kwargs={"split": split}) for split in SPLITS]
-
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, Row]]:
-        yield from enumerate(make_digits(self.config)[self.config.name][split])
+    def make(self) -> Made:
+        """Makes all rows."""
+        made = make_digits(self.config)
+        return Made(made["corpus"], made["queries"], made["triplets"], _facts(self.config, made))
 
 
 def build_digits(
@@ -110,16 +116,15 @@ def build_digits(
         FileExistsError: If `out_dir` holds something that may not be replaced.
         ValueError: If a setting is out of range.
     """
-    config = DigitsConfig(
+    builder = DigitsBuilder(
+        config_name="corpus",
         seed=seed,
         train_documents=train_documents,
         test_documents=test_documents,
         image_size=image_size,
         negatives=negatives,
     )
-    made = make_digits(config)
-    facts = _facts(config, made)
-    return write_dataset(out_dir, made["corpus"], made["queries"], made["triplets"], facts, overwrite=overwrite)
+    return builder.write(out_dir, overwrite=overwrite)
 
 
 def make_digits(config: DigitsConfig) -> dict[str, dict[str, list[Row]]]:
@@ -283,9 +288,8 @@ def _image(scan: _Scan) -> Row:
 
 def _facts(config: DigitsConfig, made: dict[str, dict[str, list[Row]]]) -> DatasetFacts:
     """What the card says."""
-    changed = {"seed": config.seed, "train_documents": config.train_documents}
-    changed |= {"test_documents": config.test_documents, "image_size": config.image_size}
-    call = ", ".join(f"{name}={value}" for name, value in changed.items())
+    names = ("seed", "train_documents", "test_documents", "image_size", "negatives")
+    options = " ".join(f"--{name.replace('_', '-')} {getattr(config, name)}" for name in names)
     tasks = Counter(str(row["task"]) for rows in made["queries"].values() for row in rows)
     return DatasetFacts(
         name="handwritten-records",
@@ -302,7 +306,7 @@ def _facts(config: DigitsConfig, made: dict[str, dict[str, list[Row]]]) -> Datas
         configs={},
         default_config="preview",
         tags=["synthetic"],
-        command=f"python -c \"from nyx_hf.data_builders.digits import build_digits; build_digits('digits', {call})\"",
+        command=f"nyx-hf build digits --out digits {options}",
         seed=config.seed,
         revisions={"scikit-learn (`load_digits`)": sklearn.__version__},
         counts={

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from nyx_hf.data_builders.checks import checked_rows, linked_rows
 from nyx_hf.data_builders.preview import preview_row
+from nyx_hf.data_builders.samples import sample_rows
 from nyx_hf.data_builders.schema import FEATURES, Row, matching_split
 from nyx_hf.model_cards.dataset_card import DatasetFacts, dataset_card
 
@@ -42,12 +43,13 @@ def write_dataset(
     dataset. Equal rows and facts give equal bytes.
 
     Args:
-        out_dir: The folder to make, which gets `data/<config>/<split>-00000-of-0000N.parquet` and `README.md`.
+        out_dir: The folder to make, which gets `data/<config>/<split>-00000-of-0000N.parquet`, `README.md` and, in
+            `images`, the pictures that it shows.
         corpus: Rows by split. Triplets of a split look in the split of the same name, or in the only one.
         queries: Rows by split, likewise.
         triplets: Rows by split.
         facts: What the card says. Its `configs` are replaced by what was written, and `samples`, where there are none,
-            by the first rows of the preview.
+            by the first rows of the preview, unless they are made from its maker's own pages.
         preview_rows: At most this many triplets of a split are shown in the preview, at least 1.
         overwrite: Whether a dataset that stands in `out_dir` may be replaced. Nothing else ever is.
 
@@ -63,7 +65,9 @@ def write_dataset(
         raise ValueError(f"found preview_rows={preview_rows}, expected 1 or more; the default is 200")
     with _draft(Path(out_dir), overwrite) as draft:
         written = _write_configs(draft / "data", corpus, queries, triplets, preview_rows)
-        samples = facts.samples or _samples(draft / "data" / "preview")
+        samples = facts.samples
+        if not samples and not facts.own_pages:
+            samples = sample_rows(draft / "data" / "preview", draft / "images")
         dataset_card(replace(facts, configs=written, samples=samples)).save(draft / "README.md")
     return Path(out_dir)
 
@@ -201,22 +205,10 @@ def _size(value: Any) -> int:
     return sum(map(_size, value)) if isinstance(value, list) else 8
 
 
-def _samples(preview: Path) -> list[str]:
-    """Shows the first row of each split of the preview in Markdown."""
-    firsts = [
-        pq.read_table(path, columns=["query", "positive"]).slice(0, 1) for path in sorted(preview.glob("*-00000-*"))
-    ]
-    return [
-        "\n\n".join(f"**{name}**\n\n```text\n{row[name]}\n```" for name in ("query", "positive"))
-        for first in firsts
-        for row in first.to_pylist()
-    ]
-
-
 @contextmanager
 def _draft(out_dir: Path, overwrite: bool) -> Iterator[Path]:
     """Gives a folder to fill beside `out_dir`, which takes its place once all went well."""
-    _check_replaceable(out_dir, overwrite)
+    check_replaceable(out_dir, overwrite)
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out_dir.name}.", dir=out_dir.parent) as scratch:
         draft = Path(scratch) / "new"
@@ -227,14 +219,22 @@ def _draft(out_dir: Path, overwrite: bool) -> Iterator[Path]:
         draft.rename(out_dir)
 
 
-def _check_replaceable(out_dir: Path, overwrite: bool) -> None:
-    """Refuses a folder that is neither new nor empty, unless it holds a written dataset and may be replaced."""
+def check_replaceable(out_dir: Path, overwrite: bool) -> None:
+    """Refuses a folder that is neither new nor empty, unless it holds a written dataset and may be replaced.
+
+    Args:
+        out_dir: The folder that a dataset is to go to.
+        overwrite: Whether a dataset that stands there may be replaced.
+
+    Raises:
+        FileExistsError: If it may not be written to.
+    """
     if not out_dir.exists():
         return
     if not out_dir.is_dir():
         raise FileExistsError(f"found a file at {out_dir}, expected a folder or nothing; choose another path")
     files = [path.relative_to(out_dir).as_posix() for path in out_dir.rglob("*") if not path.is_dir()]
-    ours = ["README.md", *(f"data/{config}/*-?????-of-?????.parquet" for config in FEATURES)]
+    ours = ["README.md", "images/*", *(f"data/{config}/*-?????-of-?????.parquet" for config in FEATURES)]
     if foreign := [name for name in files if not any(fnmatch(name, pattern) for pattern in ours)]:
         raise FileExistsError(
             f"found {foreign[0]} in {out_dir}, expected a new or empty folder or a dataset written here before; "
@@ -242,5 +242,5 @@ def _check_replaceable(out_dir: Path, overwrite: bool) -> None:
         )
     if files and not overwrite:
         raise FileExistsError(
-            f"found a dataset in {out_dir}, expected a new folder; pass overwrite=True to replace it"
+            f"found a dataset in {out_dir}, expected a new folder; pass overwrite=True (--overwrite) to replace it"
         )

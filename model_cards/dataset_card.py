@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from nyx_hf.model_cards.blocks import TEMPLATES, code_block, facts_table, quoted, shown_repo_id, table
 from nyx_hf.model_cards.citations import bibtex
 from nyx_hf.model_cards.licences import License, inherit
+
+OWN_PAGES = "own_pages"
+"""Key of a card's metadata that keeps the dataset private unless a push says otherwise."""
 
 _CONFIG_NOTES = {
     "corpus": "documents: `id`, `content`",
@@ -61,6 +65,8 @@ class DatasetFacts:
         counts: How many of what (documents by modality, queries by kind), in the order to show.
         dropped: Rows left out, by reason.
         samples: A few rows, in Markdown.
+        own_pages: Whether rows are made from its maker's own pages: then no rows are shown, and a push makes nothing
+            public unless told so.
         citations: Keys of `nyx_hf.model_cards.citations.CITATIONS`.
         language: Language codes of the text (`en`).
     """
@@ -83,6 +89,7 @@ class DatasetFacts:
     counts: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     samples: list[str] = field(default_factory=list)
+    own_pages: bool = False
     citations: list[str] = field(default_factory=list)
     language: list[str] = field(default_factory=lambda: ["en"])
 
@@ -107,18 +114,7 @@ def dataset_card(facts: DatasetFacts) -> DatasetCard:
     licence = _licence(facts)
     snippets = usage_snippets(shown_repo_id(facts.name), facts)
     card: DatasetCard = DatasetCard.from_template(
-        DatasetCardData(
-            pretty_name=facts.pretty_name,
-            language=facts.language,
-            license=licence.id,
-            license_name=licence.name,
-            license_link=licence.link,
-            size_categories=[size_category(sum(sum(splits.values()) for splits in facts.configs.values()))],
-            task_categories=facts.task_categories,
-            # the Hub reads a dataset's modalities from plain tags such as `image`
-            tags=list(dict.fromkeys(["nyx_hf", "retrieval", "mixed-modal-retrieval", *facts.modalities, *facts.tags])),
-            configs=_configs(facts),
-        ),
+        _metadata(facts, licence),
         template_path=str(TEMPLATES / "dataset.md"),
         title=facts.pretty_name,
         summary=facts.summary.strip(),
@@ -138,7 +134,8 @@ def dataset_card(facts: DatasetFacts) -> DatasetCard:
             [(f"[{source.name}]({source.url})", License.of(source.license).label) for source in facts.sources],
         ),
         revisions_table=facts_table(("input", "revision"), facts.revisions),
-        samples=[sample.strip() for sample in facts.samples],
+        own_pages=facts.own_pages,
+        samples=[] if facts.own_pages else [sample.strip() for sample in facts.samples],
         command=code_block(facts.command, "bash") if facts.command else "",
         seed=facts.seed,
         licence=licence.label,
@@ -179,6 +176,23 @@ def usage_snippets(repo_or_dir: str, facts: DatasetFacts) -> dict[str, str]:
 def size_category(rows: int) -> str:
     """Gives the Hub's size category of a number of rows, such as `1K<n<10K`."""
     return next((name for limit, name in _SIZES if rows < limit), "n>1T")
+
+
+def _metadata(facts: DatasetFacts, licence: License) -> DatasetCardData:
+    own: dict[str, Any] = {OWN_PAGES: True} if facts.own_pages else {}
+    return DatasetCardData(
+        pretty_name=facts.pretty_name,
+        language=facts.language,
+        license=licence.id,
+        license_name=licence.name,
+        license_link=licence.link,
+        size_categories=[size_category(sum(sum(splits.values()) for splits in facts.configs.values()))],
+        task_categories=facts.task_categories,
+        # the Hub reads a dataset's modalities from plain tags such as `image`
+        tags=list(dict.fromkeys(["nyx_hf", "retrieval", "mixed-modal-retrieval", *facts.modalities, *facts.tags])),
+        configs=_configs(facts),
+        **own,
+    )
 
 
 def _configs(facts: DatasetFacts) -> list[dict[str, object]]:

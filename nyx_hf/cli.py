@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -112,6 +113,59 @@ def quickstart(
     from nyx_hf.quickstart import run_quickstart
 
     run_quickstart(out, seed, steps)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    epilog=_examples(
+        "nyx-hf build --list",
+        "nyx-hf build nyxqa --help             # the options of one builder",
+        "nyx-hf build nyxqa --source html:my-site --generator extractive --out data/nyxqa",
+        "nyx-hf build nyxqa --source html:my-site --plan",
+        "nyx-hf build mmeb --limit 100 --out data/mmeb-sample",
+    ),
+)
+@errors_in_one_line
+def build(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="What to build; --list names what there is.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to make.")] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="List what can be built.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Build nothing: print what it would read, ask and write.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset that stands there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    show_help: Annotated[
+        bool, typer.Option("--help", "-h", help="Show this, or with NAME that builder's options.")
+    ] = False,
+) -> None:
+    """Build a dataset: Parquet files and a card that load_dataset and the Hub read.
+
+    Further options are the builder's own: nyx-hf build NAME --help.
+    """
+    from nyx_hf import build as building
+
+    if show_help and name is None:
+        typer.echo(context.get_help())
+    elif show_help and name is not None:
+        building.make_builder(name, ["--help"])
+    elif show_list:
+        typer.echo(json.dumps(building.listed_builders()) if as_json else building.list_builders())
+    elif name is None:
+        raise typer.BadParameter("name what to build; --list shows what there is", param_hint="NAME")
+    else:
+        builder = building.make_builder(name, context.args)
+        if plan:
+            planned = builder.plan()
+            typer.echo(json.dumps(planned) if as_json else building.plan_text(planned))
+        elif out is None:
+            raise typer.BadParameter("name the folder to make, or look at --plan first", param_hint="--out")
+        else:
+            built = building.build_dataset(builder, out, ["nyx-hf", *sys.argv[1:]], overwrite)
+            typer.echo(json.dumps(built.as_json()) if as_json else built.as_text())
 
 
 @app.command(

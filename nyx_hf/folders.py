@@ -10,6 +10,8 @@ from typing import Any, Literal
 import yaml
 from huggingface_hub import RepoCard
 
+from nyx_hf.model_cards.dataset_card import OWN_PAGES
+
 Kind = Literal["model", "adapter", "dataset"]
 
 IGNORED = (
@@ -37,12 +39,14 @@ class ReadyFolder:
         kind: What it holds.
         files: What is uploaded, relative to it, in order.
         card: Text of its README.md.
+        own_pages: Whether its card says that it is made from its maker's own pages.
     """
 
     path: Path
     kind: Kind
     files: tuple[str, ...]
     card: str
+    own_pages: bool = False
 
 
 def check_folder(path: Path, repo_id: str) -> ReadyFolder:
@@ -71,7 +75,7 @@ def check_folder(path: Path, repo_id: str) -> ReadyFolder:
         _check_adapter(path)
     else:
         _check_model(path)
-    return ReadyFolder(path, kind, files, card)
+    return ReadyFolder(path, kind, files, card, bool(metadata.get(OWN_PAGES)))
 
 
 def kind_of(path: Path) -> Kind:

@@ -20,7 +20,7 @@ _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _MANAGED: dict[Kind, tuple[str, ...]] = {
     "model": ("*.safetensors", "*.safetensors.index.json", "*.py"),
     "adapter": ("*.safetensors",),
-    "dataset": ("data/*",),
+    "dataset": ("data/*", "images/*"),
 }
 """Files that a new version may not leave on the Hub: old shards would be read with the new ones."""
 
@@ -47,7 +47,7 @@ def push_to_hub(
         folder: The folder; what it holds is told by its files.
         repo_id: Where it goes, `owner/name`.
         private: Visibility of a repository that is made now (True unless told otherwise); None leaves one that exists
-            as it is.
+            as it is, but a dataset made from its maker's own pages goes to no public one unless this is False.
         tag: Tag for the commit; one that exists is never moved.
         token: Hub token; the logged-in user's where it is left out.
         commit_message: Message of the commit.
@@ -71,6 +71,11 @@ def push_to_hub(
     branch = revision or constants.DEFAULT_REVISION
     with _in_one_line(repo_id, token):
         _open_repo(api, repo_id, repo_type, private, create)
+        if ready.own_pages and private is None and not api.repo_info(repo_id, repo_type=repo_type).private:
+            raise HubError(
+                f"{repo_id} is public, and {folder} is made from its maker's own pages: push it with --public "
+                "(private=False) if anybody may read them"
+            )
         parent = _open_branch(api, repo_id, repo_type, branch, tag)
         commit = api.create_commit(
             repo_id,

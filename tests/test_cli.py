@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -57,7 +58,7 @@ def test_every_command_shows_an_example_that_parses(command: str) -> None:
     examples = re.findall(rf"^ +nyx-hf {command}(.*)$", shown.output, flags=re.M)
     assert examples
     for example in examples:  # `--help` is eager: the other arguments are parsed, nothing is run
-        assert run(command, *example.split(), "--help").exit_code == 0
+        assert run(command, *shlex.split(example, comments=True), "--help").exit_code == 0
 
 
 def test_version() -> None:

@@ -150,7 +150,10 @@ def test_the_folder_is_read_by_load_dataset(tmp_path):
     assert row["task"] == TASKS[2] and row["dataset"] == "digits" and len(row["negatives"]) == 2
     assert [part["image"].size for part in row["positives"][0]["content"] if part["type"] == "image"] == [(28, 28)] * 3
     card = (folder / "README.md").read_text()
-    assert "license: cc-by-4.0" in card and "build_digits('digits', seed=0, train_documents=40" in card
+    assert (
+        "license: cc-by-4.0" in card
+        and "nyx-hf build digits --out digits --seed 0 --train-documents 40 --test-documents 20" in card
+    )
     first = next(iter(load_dataset(str(folder), "preview", split="train", streaming=True)))
     assert first["query_image"] is None and first["positive_image"].size == (28 * 3 + 16, 28)
 

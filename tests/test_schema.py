@@ -208,7 +208,7 @@ def test_equal_input_gives_equal_bytes(tmp_path):
 
     first = write_dataset(tmp_path / "a", *small_dataset(), facts())
     second = write_dataset(tmp_path / "b", *small_dataset(), facts())
-    assert len(content_of(first)) == 9 and content_of(first) == content_of(second)
+    assert len(content_of(first)) == 12 and content_of(first) == content_of(second)
     corpus, queries, triplets = small_dataset()
     corpus["train"][0]["content"][0]["text"] = "Red "
     assert content_of(write_dataset(tmp_path / "c", corpus, queries, triplets, facts())) != content_of(first)

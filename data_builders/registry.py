@@ -1,0 +1,29 @@
+"""The datasets that can be built, by name."""
+
+from importlib import import_module
+
+from nyx_hf.data_builders.builder import RetrievalBuilder
+
+BUILDERS = {
+    "digits": "digits:DigitsBuilder",
+}
+"""Module and class of each builder; imported when it is asked for."""
+
+
+def find_builder(name: str) -> type[RetrievalBuilder]:
+    """Gives a builder's class.
+
+    Args:
+        name: One of `BUILDERS`.
+
+    Returns:
+        The class.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in BUILDERS:
+        raise ValueError(f"there is no builder {name!r}; `nyx-hf build --list` names {', '.join(BUILDERS)}")
+    module, class_name = BUILDERS[name].split(":")
+    builder: type[RetrievalBuilder] = getattr(import_module(f"nyx_hf.data_builders.{module}"), class_name)
+    return builder

@@ -8,7 +8,7 @@ from datasets import Features, List, Value
 
 from nyx_hf.data_builders.schema import Row
 
-ROLES = ("heading", "paragraph", "item", "table", "code", "caption")
+ROLES = ("heading", "paragraph", "term", "item", "table", "code", "caption")
 BLOCK = {"type": Value("string"), "role": Value("string"), "text": Value("string"), "image": Value("binary")}
 _DROPPED = {"dropped": Value("string")}
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from markdown_it import MarkdownIt
 
-from nyx_hf.data_builders.folder_images import FolderImages, UnusableImageError, ImageLimits
+from nyx_hf.data_builders.folder_images import FolderImages, ImageLimits, UnusableImageError
 from nyx_hf.data_builders.html_blocks import ParsedPage, html_blocks, image_addresses, parse_html
 from nyx_hf.data_builders.pages import PAGE, dropped_row
 from nyx_hf.data_builders.schema import Row

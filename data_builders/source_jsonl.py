@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nyx_hf.data_builders.folder_images import FolderImages, UnusableImageError, ImageLimits, checked_image
+from nyx_hf.data_builders.folder_images import FolderImages, ImageLimits, UnusableImageError, checked_image
 from nyx_hf.data_builders.pages import PAGE, dropped_row, image_block, text_block
 from nyx_hf.data_builders.schema import Row
 from nyx_hf.data_builders.sources import checked_place
@@ -87,7 +87,8 @@ class JsonlSource:
     def _blocks(self, content: Any) -> tuple[list[Row], list[str]]:
         if not isinstance(content, list):
             raise _BadLineError("line: neither text nor a list of parts in content")
-        blocks, lost = [], []
+        blocks: list[Row] = []
+        lost: list[str] = []
         for part in content:
             kind = part.get("type") if isinstance(part, Mapping) else None
             if kind == "text" and isinstance(part.get("text"), str):

@@ -36,6 +36,7 @@ _LEANS = re.compile(
     r"\b(?:above|below|previous|next|section|chapter|figure|see|same|also|however|not always|many other|described)\b",
     re.I,
 )
+_SAYS_LITTLE = re.compile(r"(?:under|with|without|after|before|in|on|for|by|from|the)\b.{0,14}|.{0,14}\d", re.I)
 
 
 @dataclass(frozen=True)

@@ -62,17 +62,22 @@ class Answer:
 
 
 class VLM(Protocol):
-    """A vision-language model that answers requests.
+    """A vision-language model that answers requests."""
 
-    Attributes:
-        name: The model's name and where it runs, for the card.
-        revision: Its commit, where it has one.
-        remote: Whether pages leave this machine.
-    """
+    @property
+    def name(self) -> str:
+        """The model's name and where it runs, for the card."""
+        ...
 
-    name: str
-    revision: str | None
-    remote: bool
+    @property
+    def revision(self) -> str | None:
+        """Its commit, where it has one."""
+        ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether pages leave this machine."""
+        ...
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers requests, in their order; a request that fails gets an answer that says why."""
@@ -99,17 +104,22 @@ class Usage:
 
 
 class PairGenerator(Protocol):
-    """Makes question–answer pairs from chunks. Each method gives one list for each row that went in.
+    """Makes question–answer pairs from chunks. Each method gives one list for each row that went in."""
 
-    Attributes:
-        name: What the card says made the rows.
-        revision: The model's commit, where it has one.
-        remote: Whether pages leave this machine.
-    """
+    @property
+    def name(self) -> str:
+        """What the card says made the rows."""
+        ...
 
-    name: str
-    revision: str | None
-    remote: bool
+    @property
+    def revision(self) -> str | None:
+        """Its commit, where it has one."""
+        ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether pages leave this machine."""
+        ...
 
     def settings(self) -> dict[str, Any]:
         """Gives what its output depends on besides the rows: part of every cache key."""

@@ -5,6 +5,7 @@ from importlib import import_module
 from nyx_hf.data_builders.builder import RetrievalBuilder
 
 BUILDERS = {
+    "nyxqa": "nyxqa:NyxQABuilder",
     "digits": "digits:DigitsBuilder",
 }
 """Module and class of each builder; imported when it is asked for."""

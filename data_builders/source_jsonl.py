@@ -72,10 +72,7 @@ class JsonlSource:
         try:
             row = _row(line)
             page_id = str(row.get("id") or line_id)
-            if isinstance(row.get("text"), str):
-                blocks, lost = _paragraphs(row["text"]), []
-            else:
-                blocks, lost = self._blocks(row.get("content"))
+            blocks, lost = self._blocks(_content_of(row))
         except _BadLineError as reason:
             return [dropped_row(line_id, str(reason), PAGE)]
         dropped = [dropped_row(f"{page_id}#left-out-{n}", reason, PAGE) for n, reason in enumerate(lost)]
@@ -124,6 +121,10 @@ def _row(line: str) -> Mapping[str, Any]:
     if not isinstance(row, Mapping):
         raise _BadLineError("line: no JSON object")
     return row
+
+
+def _content_of(row: Mapping[str, Any]) -> Any:
+    return [{"type": "text", "text": row["text"]}] if isinstance(row.get("text"), str) else row.get("content")
 
 
 def _paragraphs(text: str) -> list[Row]:

@@ -33,7 +33,7 @@ class Source:
 
     Attributes:
         name: What it is called.
-        url: Where it is found.
+        url: Where it is found; empty for what is nowhere but with its maker.
         license: Its licence: a Hub licence id (`cc-by-4.0`), a `License` for one of its own, or None if unknown.
     """
 
@@ -65,6 +65,7 @@ class DatasetFacts:
         counts: How many of what (documents by modality, queries by kind), in the order to show.
         dropped: Rows left out, by reason.
         samples: A few rows, in Markdown.
+        aliases: Further names for configs, by name: the config whose files they show.
         own_pages: Whether rows are made from its maker's own pages: then no rows are shown, and a push makes nothing
             public unless told so.
         citations: Keys of `nyx_hf.model_cards.citations.CITATIONS`.
@@ -89,6 +90,7 @@ class DatasetFacts:
     counts: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     samples: list[str] = field(default_factory=list)
+    aliases: Mapping[str, str] = field(default_factory=dict)
     own_pages: bool = False
     citations: list[str] = field(default_factory=list)
     language: list[str] = field(default_factory=lambda: ["en"])
@@ -131,7 +133,10 @@ def dataset_card(facts: DatasetFacts) -> DatasetCard:
         dropped_table=facts_table(("reason", "rows"), facts.dropped),
         sources_table=table(
             ("source", "licence"),
-            [(f"[{source.name}]({source.url})", License.of(source.license).label) for source in facts.sources],
+            [
+                (f"[{source.name}]({source.url})" if source.url else source.name, License.of(source.license).label)
+                for source in facts.sources
+            ],
         ),
         revisions_table=facts_table(("input", "revision"), facts.revisions),
         own_pages=facts.own_pages,
@@ -198,8 +203,8 @@ def _metadata(facts: DatasetFacts, licence: License) -> DatasetCardData:
 def _configs(facts: DatasetFacts) -> list[dict[str, object]]:
     """Lists the configs as the Hub reads them: files by split, one config being the default."""
     configs: list[dict[str, object]] = []
-    for config, splits in facts.configs.items():
-        files = [{"split": split, "path": f"data/{config}/{split}-*.parquet"} for split in splits]
+    for config, source in {**{config: config for config in facts.configs}, **facts.aliases}.items():
+        files = [{"split": split, "path": f"data/{source}/{split}-*.parquet"} for split in facts.configs[source]]
         configs.append({"config_name": config, "data_files": files})
         if config == facts.default_config:
             configs[-1]["default"] = True

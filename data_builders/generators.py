@@ -1,6 +1,7 @@
 """What makes questions, answers and distractors: the protocols, and nothing of any one model."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -79,17 +80,25 @@ class VLM(Protocol):
         """Whether pages leave this machine."""
         ...
 
-    def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answers requests, in their order; a request that fails gets an answer that says why."""
+    def answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer]]:
+        """Answers requests: the number of each and its answer, as they come; one that fails gets a failure.
+
+        Raises:
+            GeneratorError: If going on is of no use.
+        """
         ...
+
+
+class GeneratorError(RuntimeError):
+    """A model that cannot be asked, or no longer; the message says what to do."""
 
 
 @dataclass
 class Usage:
-    """What a generator has asked and got so far.
+    """What was asked of a model and what came back.
 
     Attributes:
-        requests: Requests that were sent, retries too.
+        requests: Requests that were answered or failed.
         cached: Requests answered from the cache.
         prompt_tokens: Tokens read.
         completion_tokens: Tokens written.
@@ -100,7 +109,15 @@ class Usage:
     cached: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    failures: dict[str, int] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
+
+    def add(self, answer: Answer) -> None:
+        """Counts one answer."""
+        self.requests += 1
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
+        if answer.failure is not None:
+            self.failures[answer.failure] += 1
 
 
 class PairGenerator(Protocol):

@@ -86,7 +86,7 @@ class NyxQABuilder(RetrievalBuilder):
             return LexicalSearcher()
         if self.load_searcher is None:
             raise ValueError(
-                f"the retriever {self.config.retriever!r} is a model: set `builder.load_searcher`, or build with nyx-hf"
+                f"the retriever {self.config.retriever!r} is a model: set load_searcher, or build with nyx-hf"
             )
         searcher: Searcher = type(self).load_searcher(self.config.retriever)  # type: ignore[misc]
         return searcher

@@ -14,10 +14,11 @@ from nyx_hf.model_cards.dataset_card import DatasetFacts
 from nyx_hf.model_cards.dataset_card import Source as CardSource
 
 _SUMMARY = """
-Questions about pages of text and images, made as in Nyx's NyxQA: pages are cut into chunks of at most {max_tokens} text
-tokens, each question is made from one chunk, its positive document, and shows the images that it names. Each has four
-options and one right answer. Hard negatives are the {negatives} highest chunks that {searcher} finds and that are not
-the positive; those of train questions come from train pages. Splits are by page: no chunk of a test page is trained on.
+Questions about pages of text and images, made as in Nyx's NyxQA: pages are cut into chunks of at most {max_tokens}
+text tokens, each question is made from one chunk, its positive document, and shows the images that it names. Each
+question has four options and one right answer. Hard negatives are the {negatives} highest chunks that {searcher} finds
+and that are not the positive; those of train questions come from train pages. Splits are by page: no chunk of a test
+page is trained on.
 
 The rows were made by: **{generator}**. Rules: the {preset} preset. Tokens were counted with: {tokens}.
 """

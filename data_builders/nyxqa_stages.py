@@ -97,7 +97,7 @@ class Pipeline:
         asking = Asking(generator, self._config.preset)
         settings = {"generator": generator.name, "revision": generator.revision, "preset": self._config.preset}
         settings |= generator.settings()
-        table = self._run("ask", asking, PAIR, settings, asked, dropped, cached=True)
+        table = self._run("ask", asking, PAIR, settings, asked, dropped, kept=False)
         pairs: dict[str, Row] = {}
         for pair in table:
             fault = options_fault(pair["answer"], pair["distractors"] or [])
@@ -119,9 +119,9 @@ class Pipeline:
         table: Table,
         dropped: Counter[str],
         *,
-        cached: bool = False,
+        kept: bool = True,
     ) -> Table:
-        stage = Stage(name, run, features, settings, cached)
+        stage = Stage(name, run, features, settings, kept=kept)
         runner, processes = self._config.runner, self._config.processes
         out, count = run_stage(stage, table, self._folder, runner=runner, processes=processes)
         dropped.update(count.dropped)

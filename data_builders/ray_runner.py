@@ -28,7 +28,7 @@ def map_on_ray(call: StageCall, rows: Dataset, finished: Path, workers: int) -> 
     Raises:
         ModuleNotFoundError: If Ray is not installed.
     """
-    if not finished.is_file():
+    if not finished.is_file() or not call.stage.kept:
         try:
             import ray
             import ray.data

@@ -35,6 +35,8 @@ class Stage:
         settings: What its outcome depends on besides the rows and the code.
         cached: Whether outcomes are kept row by row, for what takes longer than to read a file.
         batch_size: Rows passed to `run` at once.
+        kept: Whether the finished stage is read when it is asked for again: not where another run may meet with less
+            failures, and what succeeded is kept elsewhere.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Stage:
     settings: Mapping[str, Any] = field(default_factory=dict)
     cached: bool = False
     batch_size: int = 64
+    kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def run_stage(
             features=stage.features,
             num_proc=processes if processes > 1 else None,
             cache_file_name=str(finished),
-            load_from_cache_file=True,
+            load_from_cache_file=stage.kept,
             new_fingerprint=key[:32],
             desc=stage.name,
         )

@@ -28,7 +28,7 @@ _NAME = r"[A-Z][\w’'&/-]*"
 _ENTRY = rf"{_NAME}(?: (?:(?:of|and|to|the|by|from|on|for|with|in) )?{_NAME}){{0,3}}"
 _PATH = re.compile(rf"{_ENTRY}(?: → {_ENTRY})+")
 _LEADING_IN = re.compile(
-    r"^(?:(?:use|using|select|choose|through|from|in|the|go|to|click|on|via|with|by|open|command|menu|image) )+", re.I
+    r"^(?:(?:use|using|select|choose|through|from|in|the|go|to|click|on|via|with|by|open|command|menu) )+", re.I
 )
 _TERM = re.compile(r"[^\W_][\w /&’'()+,-]{1,40}")
 # an explanation may begin with what it explains, but must not lean on what stands elsewhere

@@ -71,7 +71,7 @@ class FolderImages:
             path = path.resolve()
             inside = path.is_relative_to(self.root)
             there = path.is_file()
-        except (OSError, ValueError) as error:  # a loop of links, or a name too long
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or a name too long
             raise UnusableImageError("image: broken address") from error
         if not inside:
             raise UnusableImageError("image: outside the folder")

@@ -44,7 +44,8 @@ def find_duplicates(chunks: Iterable[Mapping[str, Any]], likeness: Likeness | No
         For each duplicate the id of the chunk that it repeats: the first of its kind, which is no duplicate itself.
     """
     likeness = likeness or Likeness()
-    index = MinHashLSH(threshold=likeness.similarity, num_perm=_PERMUTATIONS)
+    # an index for equal texts alone cannot be made, nor is it needed
+    index = MinHashLSH(threshold=min(likeness.similarity, 0.99), num_perm=_PERMUTATIONS)
     kept: dict[str, tuple[MinHash, list[np.ndarray]]] = {}
     exact: dict[str, str] = {}
     duplicates: dict[str, str] = {}

@@ -44,8 +44,8 @@ def find_duplicates(chunks: Iterable[Mapping[str, Any]], likeness: Likeness | No
         For each duplicate the id of the chunk that it repeats: the first of its kind, which is no duplicate itself.
     """
     likeness = likeness or Likeness()
-    # an index for equal texts alone cannot be made, nor is it needed
-    index = MinHashLSH(threshold=min(likeness.similarity, 0.99), num_perm=_PERMUTATIONS)
+    # the index finds candidates, with more of them below its threshold; an index for equal texts alone cannot be made
+    index = MinHashLSH(threshold=min(likeness.similarity, 0.9), num_perm=_PERMUTATIONS)
     kept: dict[str, tuple[MinHash, list[np.ndarray]]] = {}
     exact: dict[str, str] = {}
     duplicates: dict[str, str] = {}

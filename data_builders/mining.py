@@ -159,7 +159,8 @@ def _filtered(
         faults.append(("document: below the lowest score", scores < rules.min_score))
     left = np.ones(len(rows), bool)
     for reason, fault in faults:
-        dropped[reason] += int((left & fault).sum())
+        if gone := int((left & fault).sum()):
+            dropped[reason] += gone
         left &= ~fault
     return np.flatnonzero(left)
 

@@ -35,6 +35,7 @@ def write_dataset(
     facts: DatasetFacts,
     *,
     preview_rows: int = 200,
+    pictures: Mapping[str, bytes] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Checks and writes corpus, queries and triplets, a preview made from them, and the card.
@@ -51,6 +52,7 @@ def write_dataset(
         facts: What the card says. Its `configs` are replaced by what was written, and `samples`, where there are none,
             by the first rows of the preview, unless they are made from its maker's own pages.
         preview_rows: At most this many triplets of a split are shown in the preview, at least 1.
+        pictures: Files to put into `images`, by name, for the card to show.
         overwrite: Whether a dataset that stands in `out_dir` may be replaced. Nothing else ever is.
 
     Returns:
@@ -68,6 +70,9 @@ def write_dataset(
         samples = facts.samples
         if not samples and not facts.own_pages:
             samples = sample_rows(draft / "data" / "preview", draft / "images")
+        for name, file in (pictures or {}).items():
+            (draft / "images").mkdir(exist_ok=True)
+            (draft / "images" / name).write_bytes(file)
         dataset_card(replace(facts, configs=written, samples=samples)).save(draft / "README.md")
     return Path(out_dir)
 

@@ -170,6 +170,60 @@ def build(
 
 @app.command(
     epilog=_examples(
+        "nyx-hf mine data/nyxqa --model runs/stage1 --out data/nyxqa-hard",
+        "nyx-hf mine data/m-beir --model runs/u-marvel-1c --preset u-marvel --max-score 0.8 --out data/m-beir-hard",
+        "nyx-hf mine data/nyxqa --model bm25 --range-min 10 --range-max 30 --sampling random --out data/nyxqa-bm25",
+    )
+)
+@errors_in_one_line
+def mine(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder or Hub name.")],
+    model: Annotated[str, typer.Option(help="The retriever: a model's folder or Hub name, or bm25.")],
+    out: Annotated[Path, typer.Option(help="Folder of the dataset to write.")],
+    preset: Annotated[str, typer.Option(help="nyx, nyx-official or u-marvel; what is given besides wins.")] = "nyx",
+    negatives: Annotated[int | None, typer.Option(min=1, help="Hard negatives a query.")] = None,
+    range_min: Annotated[int | None, typer.Option(min=0, help="Skip so many of the highest.")] = None,
+    range_max: Annotated[int | None, typer.Option(min=1, help="Take none beyond this rank.")] = None,
+    max_score: Annotated[float | None, typer.Option(help="Above this score a document is taken to be right.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="Below this score a document is too easy.")] = None,
+    absolute_margin: Annotated[float | None, typer.Option(help="Least distance below the positive's score.")] = None,
+    relative_margin: Annotated[float | None, typer.Option(help="The same, as a share of that score.")] = None,
+    sampling: Annotated[str, typer.Option(help="top, or random among those left.")] = "top",
+    too_few: Annotated[str, typer.Option(help="A query with too few negatives: keep, or drop.")] = "keep",
+    pool: Annotated[str, typer.Option(help="What is searched: global, or the query's own task or source.")] = "global",
+    near_duplicates: Annotated[
+        bool, typer.Option("--near-duplicates", help="Pass over near duplicates of a positive, too.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Contents encoded together.")] = 32,
+    device: Annotated[str | None, typer.Option(help="Where the model computes.")] = None,
+    revision: Annotated[str | None, typer.Option(help="The dataset's branch, tag or commit on the Hub.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of kept vectors; under HF_HOME if left out.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset that stands there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Find hard negatives for a dataset of any mix.
+
+    Every content is encoded once and kept; the result has the negatives' scores, and a picture of them.
+    """
+    from nyx_hf.mine_command import run_mine
+
+    given: dict[str, object] = {
+        "negatives": negatives,
+        "range_min": range_min,
+        "range_max": range_max,
+        "max_score": max_score,
+    }
+    given |= {"min_score": min_score, "absolute_margin": absolute_margin, "relative_margin": relative_margin}
+    given |= {"sampling": sampling, "too_few": too_few, "seed": seed}
+    opened = {"batch_size": batch_size, "device": device, "cache_dir": cache}
+    how = {"revision": revision, "pool": pool, "near_duplicates": near_duplicates, "overwrite": overwrite}
+    mined = run_mine(dataset, model, out, preset, given, opened, how, ["nyx-hf", *sys.argv[1:]])
+    typer.echo(json.dumps(mined.as_json()) if as_json else mined.as_text())
+
+
+@app.command(
+    epilog=_examples(
         "nyx-hf train my-recipe.yaml learning_rate=2e-5 max_steps=100",
         "nyx-hf train nyx_pretrain --plan                 # what it takes, before anything is loaded",
         "nyx-hf train u_marvel -n 8 --launch zero2        # a pipeline: its stages one after the other",

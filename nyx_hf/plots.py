@@ -137,6 +137,30 @@ def recall_by_dimension(
     return _save(figure, path)
 
 
+def score_histogram(positives: Sequence[float], negatives: Sequence[float], scorer: str, path: str | Path) -> Path:
+    """Draws how a retriever scores the right documents and the hard negatives.
+
+    Args:
+        positives: Scores of right documents.
+        negatives: Scores of hard negatives.
+        scorer: What scored them.
+        path: The PNG file to write.
+
+    Returns:
+        The file.
+    """
+    figure, axes = _chart(f"Scores by {scorer}", "score", "share of each")
+    both = np.asarray([*positives, *negatives], dtype=np.float64)
+    bins = np.linspace(both.min(), both.max() if both.max() > both.min() else both.min() + 1, 41).tolist()
+    for scores, color, label in ((negatives, WRONG, "negatives"), (positives, RIGHT, "positives")):
+        if scores:
+            weights = np.full(len(scores), 1 / len(scores))
+            axes.hist(scores, bins=bins, weights=weights, color=color, alpha=0.55, label=f"{len(scores):,} {label}")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.legend(frameon=False)
+    return _save(figure, path)
+
+
 def gallery(
     examples: Sequence[Example],
     path: str | Path,

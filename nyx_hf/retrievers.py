@@ -74,7 +74,7 @@ def load_encoder(name: str, revision: str | None = None, device: str | None = No
         return TextEncoder(
             shown, commit, SentenceTransformer(name, device=device, revision=None if folder.is_dir() else commit)
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{name} cannot be opened as a retriever: {' '.join(str(error).split())[:300]}") from error
 
 

@@ -77,13 +77,13 @@ class RetrievalBuilder(datasets.GeneratorBasedBuilder):
     NAME: ClassVar[str]
     SUMMARY: ClassVar[str]
     VERSION = datasets.Version("1.0.0")
-    load_searcher: Callable[[str], Any] | None = None
-    """Opens a retriever by name, for builders that search; the command line gives one that knows every model."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.config: Any = replace(self.config)  # datasets sets a config's fields one by one, past its checks
         self.dropped: Mapping[str, int] = {}
+        # opens a retriever by name, for builders that search: the command line gives one that knows every model
+        self.load_searcher: Callable[[str], Any] | None = None
 
     @abstractmethod
     def make(self) -> Made:

@@ -88,7 +88,7 @@ class NyxQABuilder(RetrievalBuilder):
             raise ValueError(
                 f"the retriever {self.config.retriever!r} is a model: set load_searcher, or build with nyx-hf"
             )
-        searcher: Searcher = type(self).load_searcher(self.config.retriever)  # type: ignore[misc]
+        searcher: Searcher = self.load_searcher(self.config.retriever)
         return searcher
 
     def _rules(self) -> MiningRules:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from nyx_hf.data_builders.nyxqa_config import NyxQAConfig
+from nyx_hf.data_builders.open_generator import open_vlm
 from nyx_hf.data_builders.pages import images_of, modality_of, text_of
 from nyx_hf.data_builders.sources import Source
 
@@ -39,9 +40,10 @@ def plan_nyxqa(config: NyxQAConfig, source: Source, pipeline: "Pipeline") -> dic
         "chunks asked about": len(asked),
         **{f"  of them {kind}": kinds[kind] for kind in ("text", "one image", "several images")},
         "generator": config.generator,
-        "pages leave this machine": config.generator.startswith("endpoint:"),
+        "pages leave this machine": False,
     }
     if config.generator != "extractive":
+        plan["pages leave this machine"] = open_vlm(config.generator).remote
         plan |= _requests(config, asked, corpus.tokens.count)
     corpus_bytes = sum(
         len(text_of(chunk["content"])) + sum(map(len, images_of(chunk["content"]))) for chunk in corpus.chunks

@@ -49,6 +49,7 @@ class EndpointVLM:
     revision: str | None = None
     first_wait: float = 1.0
     _plain: bool = field(default=False, init=False, repr=False)
+    _reached: bool = field(default=False, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -99,12 +100,14 @@ class EndpointVLM:
         retrying = Retrying(
             stop=stop_after_attempt(self.attempts),
             wait=self._wait,
-            retry=retry_if_exception(lambda error: not stopped.is_set() and _is_busy(error)),
+            retry=retry_if_exception(lambda error: not stopped.is_set() and self._may_pass(error)),
             sleep=lambda seconds: _sleep(stopped, seconds),
             reraise=True,
         )
         try:
-            return retrying(self._ask, request)
+            answer = retrying(self._ask, request)
+            self._reached = True
+            return answer
         except InferenceTimeoutError:
             return Answer(None, "request: timed out")
         except HfHubHTTPError as error:
@@ -148,6 +151,12 @@ class EndpointVLM:
         parts = [_part(part, self.max_pixels) for part in request.content]
         return [{"role": "system", "content": request.system}, {"role": "user", "content": parts}]
 
+    def _may_pass(self, error: BaseException) -> bool:
+        """Whether asking again may help: the server is busy, or the line broke; one never reached is not there."""
+        if isinstance(error, HfHubHTTPError):
+            return error.response.status_code in _BUSY
+        return isinstance(error, _NETWORK_ERROR) and (self._reached or type(error).__name__ != "ConnectError")
+
     def _wait(self, state: RetryCallState) -> float:
         """Waits as long as the server asks, else longer each time."""
         error = state.outcome.exception() if state.outcome is not None else None
@@ -190,9 +199,3 @@ def _read(output: Any) -> Answer:
 
 def _sleep(stopped: threading.Event, seconds: float) -> None:
     stopped.wait(seconds)
-
-
-def _is_busy(error: BaseException) -> bool:
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in _BUSY
-    return isinstance(error, InferenceTimeoutError)

@@ -71,7 +71,10 @@ def chat_server(reply: Callable[[dict[str, Any], int], Reply]) -> Iterator[ChatS
         def log_message(self, *_: Any) -> None:
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64  # clients that wait to be let in
+
+    http = Server(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
     server.url = f"http://127.0.0.1:{http.server_address[1]}/v1"
     threading.Thread(target=http.serve_forever, daemon=True).start()

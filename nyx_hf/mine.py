@@ -275,6 +275,7 @@ def _facts(
         dropped=dict(dropped.most_common()),
         command=command,
         language=_listed(card.get("language")) or ["en"],
+        aliases={"mcqa": "queries"} if "mcqa" in _configs(card) else {},
         own_pages=bool(card.get(OWN_PAGES)),
     )
 
@@ -288,6 +289,10 @@ def _card(dataset: str, revision: str | None) -> dict[str, Any]:
         except (EntryNotFoundError, LocalEntryNotFoundError):
             return {}
     return DatasetCard.load(path).data.to_dict() if path.is_file() else {}
+
+
+def _configs(card: Mapping[str, Any]) -> set[Any]:
+    return {config.get("config_name") for config in card.get("configs") or [] if isinstance(config, Mapping)}
 
 
 def _listed(value: Any) -> list[str]:

@@ -66,7 +66,10 @@ class Pipeline:
         config, dropped = self._config, Counter[str]()
         refs = islice(self._source.refs(), config.documents)
         table = Table.of(refs, REF, self._folder, "refs")
-        pages = self._run("read", self._source.read, PAGE, self._source.settings(), table, dropped)
+        # what the web did not give today it may give tomorrow
+        pages = self._run(
+            "read", self._source.read, PAGE, self._source.settings(), table, dropped, kept=config.images == "skip"
+        )
         quality = ImageQuality()
         clean = self._run("clean", quality, PAGE, quality.settings(), pages, dropped)
         strip = Boilerplate(find_boilerplate(clean))

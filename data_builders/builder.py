@@ -33,6 +33,7 @@ class Made:
     queries: Splits
     triplets: Splits
     facts: DatasetFacts
+    keeps: object = None
 
 
 def option(default: Any, help_text: str) -> Any:

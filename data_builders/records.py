@@ -62,10 +62,15 @@ class Spool:
     dropped: Counter[str] = field(default_factory=Counter)
 
     def __enter__(self) -> Self:
+        return self.open()
+
+    def open(self) -> Self:
+        """Makes room on disk; where it is not used as a context, the files go when the spool does."""
         self._folder = tempfile.TemporaryDirectory(prefix="nyx-hf-spool-")
         self._writers: dict[tuple[str, str], RowFile] = {}
         self._documents: dict[str, set[str]] = {}
         self._queries: dict[str, set[str]] = {}
+        self.counts: Counter[str] = Counter()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -122,6 +127,7 @@ class Spool:
         known = self._documents.setdefault(split, set())
         if row["id"] not in known:
             known.add(row["id"])
+            self.counts[f"documents, {_modality(row['content'])}"] += 1
             self._file("corpus", split).add(row)
         return str(row["id"])
 
@@ -147,6 +153,7 @@ class Spool:
         positives = list(dict.fromkeys(self.document(split, content) for content in record.positives))
         negatives = dict.fromkeys(self.document(split, content) for content in record.negatives)
         known.add(query_id)
+        self.counts[f"queries, {_modality(record.query)}"] += 1
         self._file("queries", split).add(query)
         if positives:
             link = {
@@ -162,3 +169,9 @@ class Spool:
             path = Path(self._folder.name) / f"{config}-{len(self._writers)}.arrow"
             self._writers[config, split] = RowFile(path, FEATURES[config])
         return self._writers[config, split]
+
+
+def _modality(content: Sequence[Row]) -> str:
+    """Names the kinds of parts that a content has: `text`, `image`, `text and image`."""
+    kinds = dict.fromkeys(part["type"] for part in content)
+    return " and ".join(kind for kind in ("text", "image", "video") if kind in kinds)

@@ -6,6 +6,18 @@ from nyx_hf.data_builders.builder import RetrievalBuilder
 
 BUILDERS = {
     "nyxqa": "nyxqa:NyxQABuilder",
+    "mmeb": "mmeb:MMEBBuilder",
+    "mmeb-eval": "mmeb:MMEBEvalBuilder",
+    "mme5": "mmeb:SyntheticBuilder",
+    "nyx-mme5": "mmeb:NyxSyntheticBuilder",
+    "nyx-text": "mmeb:NyxTextBuilder",
+    "m-beir": "mbeir:MBEIRBuilder",
+    "nli": "nli:NLIBuilder",
+    "scienceqa": "scienceqa:ScienceQABuilder",
+    "hotpotqa": "multihop:HotpotQABuilder",
+    "2wikimultihopqa": "multihop:TwoWikiBuilder",
+    "musique": "multihop:MuSiQueBuilder",
+    "bamboogle": "multihop:BamboogleBuilder",
     "digits": "digits:DigitsBuilder",
 }
 """Module and class of each builder; imported when it is asked for."""

@@ -13,12 +13,14 @@ BUILDERS = {
     "nyx-text": "mmeb:NyxTextBuilder",
     "m-beir": "mbeir:MBEIRBuilder",
     "nli": "nli:NLIBuilder",
+    "cc3m": "cc3m:CC3MBuilder",
     "scienceqa": "scienceqa:ScienceQABuilder",
     "hotpotqa": "multihop:HotpotQABuilder",
     "2wikimultihopqa": "multihop:TwoWikiBuilder",
     "musique": "multihop:MuSiQueBuilder",
     "bamboogle": "multihop:BamboogleBuilder",
     "digits": "digits:DigitsBuilder",
+    "import": "importing:ImportBuilder",
 }
 """Module and class of each builder; imported when it is asked for."""
 

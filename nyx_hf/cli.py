@@ -268,6 +268,31 @@ def train(
 
 @app.command(
     epilog=_examples(
+        "nyx-hf export data/nyxqa ms-swift --out exported",
+        "nyx-hf export your-name/records beir --out records-beir",
+    )
+)
+@errors_in_one_line
+def export(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder or Hub name.")],
+    layout: Annotated[str, typer.Argument(metavar="LAYOUT", help="beir, vlm2vec, ms-swift or sentence-transformers.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    revision: Annotated[str | None, typer.Option(help="The dataset's branch, tag or commit on the Hub.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Write a dataset as other tools read it.
+
+    What the layout cannot express is an error: nothing is dropped on the way.
+    """
+    from nyx_hf.data_builders.exporting import export_dataset
+
+    counts = export_dataset(dataset, layout, out, revision)
+    rows = ", ".join(f"{count:,} rows of {split}" for split, count in counts.items())
+    typer.echo(json.dumps({"folder": str(out), "rows": counts}) if as_json else f"wrote {out}: {rows}")
+
+
+@app.command(
+    epilog=_examples(
         "nyx-hf soup runs/mix1 runs/mix2 runs/mix3 --out runs/soup",
         "nyx-hf soup runs/mix1 runs/mix2 --weights 2,1 --out runs/soup --merge",
         "nyx-hf soup runs/mix1 runs/mix2 runs/mix3 --out runs/soup --greedy my-dataset --split validation",

@@ -1,0 +1,196 @@
+"""Datasets go out in others' layouts and come back the same; what a layout cannot say is an error."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import noise_image
+from datasets import load_dataset
+from test_mining import facts, mixed
+from test_public_sets import card, parquet, picture
+from typer.testing import CliRunner
+
+from nyx_hf import TripletDataset
+from nyx_hf.cli import app
+from nyx_hf.data_builders.exporting import LAYOUTS, export_dataset
+from nyx_hf.data_builders.writing import write_dataset
+
+
+def text(words: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": words}]
+
+
+def texts(folder: Path) -> Path:
+    """A dataset of texts."""
+    corpus = [{"id": f"d{n}", "content": text(f"Document {n} about things.")} for n in range(6)]
+    queries = [{"id": f"q{n}", "content": text(f"Where is thing {n}?"), "task": "find"} for n in range(3)]
+    links = [
+        {"query_id": f"q{n}", "positive_ids": [f"d{n}"], "negative_ids": [f"d{n + 1}", f"d{n + 2}"][: 2 - n % 2]}
+        for n in range(3)
+    ]
+    return write_dataset(folder, {"all_of": corpus}, {"all_of": queries}, {"train": links}, facts())
+
+
+def pictures(folder: Path) -> Path:
+    """A dataset of one image a side."""
+    corpus = [
+        {"id": f"d{n}", "content": [{"type": "image", "image": noise_image(20, 20, n)}, *text(f"Picture {n}.")]}
+        for n in range(4)
+    ]
+    queries = [
+        {"id": f"q{n}", "content": [*text(f"Like {n}, but "), {"type": "image", "image": noise_image(20, 20, n)}],
+         "instruction": "Find it."}
+        for n in range(2)
+    ]  # fmt: skip
+    links = [{"query_id": f"q{n}", "positive_ids": [f"d{n}"], "negative_ids": [f"d{n + 2}"]} for n in range(2)]
+    return write_dataset(folder, {"train": corpus}, {"train": queries}, {"train": links}, facts())
+
+
+def run(*words: object) -> Any:
+    return CliRunner().invoke(app, list(map(str, words)))
+
+
+def rows(folder: Path, split: str = "train", negatives: int = 9) -> list[tuple[Any, Any, Any]]:
+    """Each triplet as what it holds."""
+
+    def shown(item: dict[str, Any]) -> list[Any]:
+        parts = [
+            part["text"].strip() if part["type"] == "text" else part["image"].tobytes() for part in item["content"]
+        ]
+        return [part for part in parts if part]
+
+    joined = TripletDataset.load(folder, split, negatives_per_query=negatives)
+    return [
+        (shown(row["query"]), shown(row["positives"][0]), [shown(one) for one in row["negatives"]])
+        for row in (joined[number] for number in range(len(joined)))
+    ]
+
+
+@pytest.mark.parametrize("layout", ["beir", "sentence-transformers", "vlm2vec", "ms-swift"])
+def test_texts_go_out_and_come_back(tmp_path: Path, layout: str) -> None:
+    source = texts(tmp_path / "source")
+    done = run("export", source, layout, "--out", tmp_path / "out")
+    assert done.exit_code == 0 and "3 rows of train" in done.output, done.output
+    place = {"beir": tmp_path / "out", "sentence-transformers": tmp_path / "out" / "train.parquet"}
+    path = place.get(layout, tmp_path / "out" / "train.jsonl")
+    done = run("build", "import", "--layout", layout, "--path", path, "--license", "mit", "--out", tmp_path / "back")
+    assert done.exit_code == 0, done.output
+    kept = {"beir": 0, "vlm2vec": 1, "sentence-transformers": 1}.get(layout, 9)  # negatives that the layout keeps
+    wanted = [(query, right, wrong[:kept]) for query, right, wrong in rows(source)]
+    assert rows(tmp_path / "back") == wanted
+
+
+@pytest.mark.parametrize("layout", ["vlm2vec", "ms-swift"])
+def test_pictures_go_out_and_come_back(tmp_path: Path, layout: str) -> None:
+    source = pictures(tmp_path / "source")
+    assert export_dataset(source, layout, tmp_path / "out") == {"train": 2}
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 4  # each once
+    done = run(
+        "build", "import", "--layout", layout, "--path", tmp_path / "out" / "train.jsonl", "--out", tmp_path / "back"
+    )
+    assert done.exit_code == 0, done.output
+    for (query, right, wrong), (asked, positive, negatives) in zip(rows(tmp_path / "back"), rows(source), strict=True):
+        assert right == positive and wrong == negatives
+        assert query[-1] == asked[-1] and "".join(query[:-1]) == "Find it.\n" + "".join(asked[:-1])
+
+
+@pytest.mark.parametrize(
+    ("layout", "line"),
+    [
+        ("beir", "holds an image or a video and beir keeps texts alone: export to ms-swift"),
+        ("sentence-transformers", "sentence-transformers keeps texts alone"),
+        ("vlm2vec", "has 2 images and VLM2Vec's rows have one a side"),
+        ("coco", "expected one of beir, vlm2vec, ms-swift, sentence-transformers"),
+    ],
+)
+def test_what_a_layout_cannot_say_is_one_line_and_leaves_nothing(tmp_path: Path, layout: str, line: str) -> None:
+    done = run("export", mixed(tmp_path / "data"), layout, "--out", tmp_path / "out")
+    assert done.exit_code == 1 and line in done.output.splitlines()[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+def test_many_images_a_side_go_to_ms_swift(tmp_path: Path) -> None:
+    source = mixed(tmp_path / "data")
+    export_dataset(source, "ms-swift", tmp_path / "out")
+    first = json.loads((tmp_path / "out" / "train.jsonl").read_text().splitlines()[1])
+    assert first["positive_messages"][0][0]["content"] == "<image>Record 1 of the house.<image>"
+    assert len(first["positive_images"][0]) == 2 and set(LAYOUTS) >= {"ms-swift"}
+    with pytest.raises(FileExistsError, match="choose a new folder"):
+        export_dataset(source, "ms-swift", tmp_path / "out")
+
+
+def test_shards_of_images_and_captions_come_in(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    for shard in range(2):
+        with tarfile.open(tmp_path / "shards" / f"{shard:04d}.tar", "w") as archive:
+            for number in range(3):
+                files = {"jpg": picture(10 * shard + number), "txt": f"caption {shard} {number}".encode()}
+                for kind, data in {**files, "json": json.dumps({"width": 30}).encode()}.items():
+                    member = tarfile.TarInfo(f"{shard}{number}.{kind}")
+                    member.size = len(data)
+                    archive.addfile(member, io.BytesIO(data))
+    done = run("build", "import", "--layout", "webdataset", "--path", tmp_path / "shards", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    found = rows(tmp_path / "out")
+    assert len(found) == 6 and found[0][0] == ["caption 0 0"] and len(found[0][1]) == 1
+
+
+def test_cc3m_is_read_as_the_hub_lays_it_out(tmp_path: Path) -> None:
+    repo = tmp_path / "hub" / "pixparse" / "cc3m-wds"
+    repo.mkdir(parents=True)
+    with tarfile.open(repo / "cc3m-train-0000.tar", "w") as archive:
+        for number in range(3):
+            for kind, data in {"jpg": picture(number), "txt": f"a caption {number}".encode()}.items():
+                member = tarfile.TarInfo(f"{number:05d}.{kind}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    done = run("build", "cc3m", "--local", tmp_path / "hub", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert [query for query, _, _ in rows(tmp_path / "out")] == [["a caption 0"], ["a caption 1"], ["a caption 2"]]
+
+
+def test_columns_of_images_come_in(tmp_path: Path) -> None:
+    image = {"bytes": picture(1), "path": None}
+    features = {"anchor": "cat", "positive": image, "negative": {"bytes": picture(2), "path": None}}
+    parquet(tmp_path / "set" / "data" / "train.parquet", [features])
+    card(tmp_path / "set", {"default": {"train": "data/train.parquet"}})
+    table = load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "hf"))
+    from datasets import Image
+
+    table.cast_column("positive", Image()).cast_column("negative", Image()).to_parquet(tmp_path / "images.parquet")
+    path = tmp_path / "images.parquet"
+    done = run("build", "import", "--layout", "sentence-transformers", "--path", path, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    [(query, right, wrong)] = rows(tmp_path / "out")
+    assert query == ["cat"] and len(right) == len(wrong) == 1 and right != wrong[0]
+
+
+@pytest.mark.parametrize(
+    ("layout", "files", "line"),
+    [
+        ("beir", {}, "there is no corpus.jsonl in it"),
+        ("beir", {"corpus.jsonl": '{"_id": "1"}'}, "corpus.jsonl line 1: 'text' is missing"),
+        ("beir", {"corpus.jsonl": "{"}, "corpus.jsonl line 1: no JSON"),
+        ("webdataset", {}, "there is no .tar shard in it"),
+    ],
+)
+def test_other_layouts_are_named(tmp_path: Path, layout: str, files: dict[str, str], line: str) -> None:
+    (tmp_path / "set").mkdir()
+    for name, content in files.items():
+        (tmp_path / "set" / name).write_text(content)
+    done = run("build", "import", "--layout", layout, "--path", tmp_path / "set", "--out", tmp_path / "out")
+    assert done.exit_code == 1 and line in done.output.splitlines()[-1]
+
+
+def test_wrong_columns_and_paths_are_named(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"a": "1", "b": "2"}\n')
+    words = ("build", "import", "--layout", "sentence-transformers", "--out", tmp_path / "out")
+    done = run(*words, "--path", tmp_path / "x.jsonl")
+    assert done.exit_code == 1 and "found the columns a, b, expected `anchor` and `positive`" in done.output
+    assert "nothing to read is named: pass --path" in run(*words).output
+    assert "there is no such folder or file" in run(*words, "--path", tmp_path / "y.jsonl").output
+    (tmp_path / "x.txt").write_text("x")
+    assert "found .txt, expected one of .parquet" in run(*words, "--path", tmp_path / "x.txt").output

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import datasets
 
 from nyx_hf.data_builders.builder import builder_configs
+from nyx_hf.data_builders.image_text import improved
 from nyx_hf.data_builders.importing import image_caption_record
-from nyx_hf.data_builders.public_builder import PublicBuilder, PublicSettings
+from nyx_hf.data_builders.public_builder import ImageTextSettings, PublicBuilder
 from nyx_hf.data_builders.records import Dropped, Record
 from nyx_hf.data_builders.upstream import Upstream
 
 
 @dataclass
-class CC3MConfig(PublicSettings, datasets.BuilderConfig):
+class CC3MConfig(ImageTextSettings, datasets.BuilderConfig):
     """How much of it to build."""
 
 
@@ -33,5 +35,8 @@ class CC3MBuilder(PublicBuilder):
 
     def records(self, split: str, upstream: Upstream) -> Iterator[Record | Dropped]:
         """Reads the shards, streaming."""
-        for row in upstream.rows(self.repository, None, split, ("jpg",)):
-            yield image_caption_record(row, "image retrieval", "CC3M")
+        config = self.config
+        rows = upstream.rows(self.repository, None, split, ("jpg",))
+        records = (image_caption_record(row, "image retrieval", "CC3M") for row in rows)
+        cache = Path(config.cache).expanduser()
+        return improved(records, clean=config.clean, recaption=config.recaption, cache_dir=cache)

@@ -14,8 +14,9 @@ from datasets import load_dataset
 
 from nyx_hf.data_builders.builder import builder_configs, option
 from nyx_hf.data_builders.image_files import ImageFiles
+from nyx_hf.data_builders.image_text import improved
 from nyx_hf.data_builders.pair_columns import train_record
-from nyx_hf.data_builders.public_builder import PublicBuilder, PublicSettings
+from nyx_hf.data_builders.public_builder import ImageTextSettings, PublicBuilder
 from nyx_hf.data_builders.records import Dropped, Record
 from nyx_hf.data_builders.schema import Row
 from nyx_hf.data_builders.upstream import LayoutError, Upstream
@@ -24,7 +25,7 @@ _IMAGE_KEYS = ("jpg", "jpeg", "png", "webp")
 
 
 @dataclass
-class ImportConfig(PublicSettings, datasets.BuilderConfig):
+class ImportConfig(ImageTextSettings, datasets.BuilderConfig):
     """What to read, and how it is laid out."""
 
     layout: Literal["beir", "sentence-transformers", "vlm2vec", "ms-swift", "webdataset"] = option(
@@ -61,7 +62,11 @@ class ImportBuilder(PublicBuilder):
         folder = (
             Path(self.config.images).expanduser() if self.config.images else path if path.is_dir() else path.parent
         )
-        yield from _READERS[self.config.layout](path, split, ImageFiles([folder]), self.config.task)
+        records = _READERS[self.config.layout](path, split, ImageFiles([folder]), self.config.task)
+        recaption, cache = self.config.recaption, Path(self.config.cache).expanduser()
+        if recaption is not None and self.config.layout != "webdataset":
+            raise ValueError(f"found recaption={recaption} for {self.config.layout}, expected webdataset: image pairs")
+        return improved(records, clean=self.config.clean, recaption=recaption, cache_dir=cache)
 
     def documents(self, split: str, upstream: Upstream) -> Iterator[list[Row]]:
         """Reads the rest of a BEIR corpus."""

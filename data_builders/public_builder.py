@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from huggingface_hub import constants
+
 from nyx_hf.data_builders.builder import BuildSettings, Made, RetrievalBuilder, option
 from nyx_hf.data_builders.records import Dropped, Record, Spool
 from nyx_hf.data_builders.schema import Row
@@ -21,6 +23,17 @@ class PublicSettings(BuildSettings):
         None, "Folder of downloaded repositories, each at LOCAL/OWNER/NAME; what it lacks is read from the Hub."
     )
     revision: str | None = option(None, "Branch, tag or commit of the repository.")
+
+
+@dataclass
+class ImageTextSettings(PublicSettings):
+    """What builders of image–caption pairs take besides (RzenEmbed §3.4.1)."""
+
+    clean: bool = option(False, "Leave out broken, tiny, blurred and one-coloured images.")
+    recaption: str | None = option(
+        None, "Describe each image anew, and keep both captions: transformers:MODEL, vllm:MODEL, endpoint:URL#MODEL."
+    )
+    cache: str = option(str(Path(constants.HF_HOME) / "nyx_hf" / "captions"), "Folder of the descriptions.")
 
 
 class PublicBuilder(RetrievalBuilder):

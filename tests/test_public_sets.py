@@ -1,5 +1,6 @@
 """Public sets: a handful of rows in each upstream layout becomes a dataset, and another layout is named."""
 
+import gzip
 import io
 import json
 import zipfile
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import noise_image
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 from typer.testing import CliRunner
 
 from nyx_hf.cli import app
@@ -21,6 +22,8 @@ from nyx_hf.data_builders.mmeb_sets import GROUPS, TASKS, V1_GROUPS, group_of
 from nyx_hf.data_builders.pair_columns import tagged_content
 from nyx_hf.data_builders.registry import BUILDERS, find_builder
 from nyx_hf.data_builders.upstream import LayoutError, Upstream
+from nyx_hf.data_builders.visual_documents import SETS as DOCUMENT_SETS
+from nyx_hf.data_builders.visual_documents import repository_of
 
 TAG = "<|image_1|>"
 RECIPE = Path(__file__).parent.parent / "trainer" / "recipes" / "rzenembed_2_finetune.yaml"
@@ -422,6 +425,98 @@ class TestMultiHop:
         options = ("--passages", tmp_path / "titled.jsonl", "--retriever", "bm25", "--limit", 3)
         assert build(tmp_path, "hotpotqa", *options).exit_code == 0
         assert table(tmp_path, "corpus", "test")[0]["content"][0]["text"].startswith("Town ")
+
+
+def mmqa(folder: Path) -> Path:
+    (folder / "final_dataset_images").mkdir(parents=True)
+    (folder / "final_dataset_images" / "cat.jpg").write_bytes(picture(1))
+    table = {
+        "header": [{"column_name": "Year", "metadata": {}}, {"column_name": "Film", "metadata": {}}],
+        "table_rows": [[{"text": "1999", "links": []}, {"text": "Cats\nat home", "links": []}]],
+        "table_name": "Films",
+    }
+    questions = [
+        {
+            "qid": f"q{number}",
+            "question": f"Which film of {1999 + number} has a cat?",
+            "answers": [{"answer": "Cats at home", "type": "string"}],
+            "metadata": {"image_doc_ids": ["i1"], "text_doc_ids": ["t1", "t2"], "table_id": "b1", "type": "Compose"},
+            "supporting_context": [
+                {"doc_id": one, "doc_part": "text"} for one in ("b1", "i1" if number < 2 else "gone")
+            ],
+        }
+        for number in range(3)
+    ]
+    files = {
+        "MMQA_train.jsonl": questions,
+        "MMQA_texts.jsonl": [
+            {"id": f"t{n}", "title": f"Text {n}", "url": "", "text": f"Words {n}."} for n in range(4)
+        ],
+        "MMQA_tables.jsonl": [{"id": "b1", "title": "A director", "url": "", "table": table}],
+        "MMQA_images.jsonl": [{"id": "i1", "title": "A cat", "url": "", "path": "cat.jpg"}],
+    }
+    for name, rows in files.items():
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with gzip.open(folder / "MMQA_dev.jsonl.gz", "wt") as file:
+        file.write(json.dumps(questions[0]) + "\n")
+    return folder
+
+
+def test_texts_tables_and_images_in_one_corpus(tmp_path: Path) -> None:
+    folder = mmqa(tmp_path / "multimodalqa")
+    done = build(tmp_path, "multimodalqa", "--path", folder)
+    assert done.exit_code == 0 and "question: a supporting document is missing" in done.output, done.output
+    documents = {row["id"]: shape(row["content"]) for row in table(tmp_path, "corpus", "train")}
+    assert ["A director\nFilms\n| Year | Film |\n|---|---|\n| 1999 | Cats at home |"] in documents.values()
+    assert ["(30, 20)", "A cat"] in documents.values() and ["Text 1\nWords 1."] in documents.values()
+    for row in table(tmp_path, "triplets", "train"):
+        assert len(row["positive_ids"]) == len(row["negative_ids"]) == 2
+    assert len(table(tmp_path, "queries", "validation")) == 1 and len(documents) == 4
+    assert build(tmp_path, "multimodalqa", "--path", folder, "--whole-pool", out="whole").exit_code == 0
+    assert len(table(tmp_path, "corpus", "train", "whole")) == 6
+    (folder / "MMQA_tables.jsonl").write_text('{"id": "b1", "title": "x"}\n')
+    done = build(tmp_path, "multimodalqa", "--path", folder, out="other")
+    assert done.exit_code == 1 and "MMQA_tables.jsonl line 1: 'table' is missing" in done.output
+    assert "check --path" in build(tmp_path, "multimodalqa", "--path", tmp_path, "--images", folder, out="none").output
+
+
+def documents(root: Path, repository: str, split: str) -> None:
+    repo = root / "hub" / repository
+    corpus = [{"corpus-id": number, "image": {"bytes": picture(number), "path": None}} for number in range(5)]
+    queries = [
+        {"query-id": number, "query": f"What is on page {number}?", "language": "english"} for number in range(3)
+    ]
+    queries.append({"query-id": 3, "query": "Quoi?", "language": "french"})
+    qrels = [{"query-id": n, "corpus-id": page, "score": grade} for n in range(4) for page, grade in ((n, 2), (4, 0))]
+    for name, rows in {"corpus": corpus, "queries": queries, "qrels": qrels}.items():
+        parquet(repo / name / f"{split}.parquet", rows)
+    from datasets import Features, Image, Value
+
+    features = Features({"corpus-id": Value("int64"), "image": Image()})
+    Dataset.from_list(corpus, features=features).to_parquet(repo / "corpus" / f"{split}.parquet")
+    card(repo, {name: {split: f"{name}/{split}.parquet"} for name in ("corpus", "queries", "qrels")})
+
+
+class TestVisualDocuments:
+    def test_every_set_has_a_repository(self) -> None:
+        assert len(DOCUMENT_SETS) == 24 == len({repository_of(name) for name in DOCUMENT_SETS})
+        assert repository_of("ViDoRe_docvqa") == "vidore/docvqa_test_subsampled_beir"
+        assert repository_of("ViDoRe_tatdqa") == "vidore/tatdqa_test_beir"
+        assert repository_of("VisRAG_SlideVQA") == "openbmb/VisRAG-Ret-Test-SlideVQA"
+        with pytest.raises(ValueError, match="found subset=x, expected one of ViDoRe_arxivqa"):
+            repository_of("x")
+
+    @pytest.mark.parametrize(("name", "split"), [("ViDoRe_tatdqa", "test"), ("VisRAG_ChartQA", "train")])
+    def test_pages_are_images_and_all_of_them_are_kept(self, tmp_path: Path, name: str, split: str) -> None:
+        documents(tmp_path, repository_of(name), split)
+        done = build(tmp_path, "visual-documents", "--subset", name)
+        assert done.exit_code == 0, done.output
+        assert len(table(tmp_path, "corpus", "test")) == 5 and len(table(tmp_path, "queries", "test")) == 4
+        triplets = table(tmp_path, "triplets", "test")
+        assert all(len(row["positive_ids"]) == 1 for row in triplets) and len(triplets) == 4
+        assert {row["task"] for row in table(tmp_path, "queries", "test")} == {"document retrieval"}
+        assert build(tmp_path, "visual-documents", "--subset", name, "--language", "french", out="fr").exit_code == 0
+        assert [row["content"][0]["text"] for row in table(tmp_path, "queries", "test", "fr")] == ["Quoi?"]
 
 
 class TestParts:

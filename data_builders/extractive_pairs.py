@@ -127,12 +127,12 @@ def _within(short: str, long: str) -> bool:
 
 
 def _form(answer: str) -> tuple[object, ...]:
-    """Tells an answer's form: its unit or last word, its length in words, its digits, steps and case."""
+    """Tells an answer's form: its unit or last word, its length in words, its number, steps and case."""
     words = answer.split()
     return (
         re.sub(r"[\d.,]+", "", words[-1]).casefold() if re.search(r"\d", answer) or len(words) > 1 else "",
         min(len(words), 6),
-        len(re.findall(r"\d", answer)),
+        re.sub(r"[^\d.,]", "", re.sub(r"\d", "0", answer)),  # 2.10 is like 2.08, and 640 like 800
         answer.count("→"),
         answer[:1].isupper(),
     )

@@ -32,7 +32,7 @@ _NO_SUBJECT = re.compile(
 )
 _KEYS = re.compile(r"\b(?:Ctrl|Shift|Alt|Enter|Esc|Escape|Tab|Space|Delete|Backspace|F\d{1,2})(?:\s?\+\s?\w+)*\b")
 _NUMBER = re.compile(
-    r"(?<![\w.,])\d+(?:[.,]\d+)?(?:\s?(?:%|pixels?|bits?|bytes?|colors?|levels?|degrees?|°))?(?![\w.])"
+    r"(?<![\w.,(])\d+(?:[.,]\d+)?(?:\s?(?:%|pixels?|bits?|bytes?|colors?|levels?|degrees?|°))?(?![\w.,)])"
 )
 
 
@@ -85,6 +85,7 @@ def about_terms(chunk: Mapping[str, Any]) -> Iterator[Draft]:
 
 def about_definitions(chunk: Mapping[str, Any]) -> Iterator[Draft]:
     """Asks what is or does what a sentence says of its subject."""
+    title = clean_title(chunk["title"])
     for sentence in _good_sentences(chunk):
         match = _DEFINITION.match(sentence)
         if match is None or _NO_SUBJECT.match(match["subject"]) or len(match["subject"].split()) > 5:
@@ -92,7 +93,9 @@ def about_definitions(chunk: Mapping[str, Any]) -> Iterator[Draft]:
         verb, rest = match["verb"], match["rest"]
         if _named(match["subject"], rest) or len(rest.split()) < 5:
             continue
-        yield Draft(f"What {verb} {rest}?", match["subject"], "subject")
+        asked = f"hat {verb} {rest}?"
+        context = title is not None and not _named(match["subject"], title) and not _named(title, match["subject"])
+        yield Draft(f"In “{title}”, w{asked}" if context else f"W{asked}", match["subject"], "subject")
 
 
 def about_paths(chunk: Mapping[str, Any]) -> Iterator[Draft]:

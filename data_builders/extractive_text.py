@@ -21,7 +21,7 @@ _POINTS_OUT = re.compile(
 )
 _STARTS_OUTSIDE = re.compile(
     r"^(?:it|its|they|their|he|she|that|there|so|but|and|or|if so|both|each|either|neither|one|some|most|now|note|tip|"
-    r"yes|no|we|i|you|to do|in addition|in general|in particular|finally|first|second)\b",
+    r"yes|no|we|i|you|if (?:it|they|you|not)|to do|in addition|in general|in particular|finally|first|second)\b",
     re.I,
 )
 _NAME = r"[A-Z][\w’'&/-]*"
@@ -36,7 +36,12 @@ _LEANS = re.compile(
     r"\b(?:above|below|previous|next|section|chapter|figure|see|same|also|however|not always|many other|described)\b",
     re.I,
 )
-_SAYS_LITTLE = re.compile(r"(?:under|with|without|after|before|in|on|for|by|from|the)\b.{0,14}|.{0,14}\d", re.I)
+_NO_TERM = re.compile(r"(?:another|under|for|with|on|in|the|as|see|note|tip|also|example|other|using|how)\b", re.I)
+_SAYS_LITTLE = re.compile(
+    r"(?:under|with|without|in|on|for|by|from|the)\b.{0,14}|.{0,14}\d|a single \w+"
+    r"|(?:after|before|when|if|make|click|drag|playing|using)\b.*",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def stands_alone(sentence: str) -> bool:
 
 def clean_title(title: str | None) -> str | None:
     """Gives a title without its number: `4.4. Crop` is `Crop`; None where nothing short is left."""
-    text = _NUMBERING.sub("", " ".join((title or "").split())).strip(" .:–-")
+    text = _NUMBERING.sub("", " ".join((title or "").split())).strip(" .:…–-")
     return text if text and len(text.split()) <= 8 and re.search(r"[^\W\d_]{2}", text) else None
 
 
@@ -104,7 +109,7 @@ def paths_of(text: str) -> list[str]:
 def _term(name: str, text: str) -> Iterator[Term]:
     name = " ".join(name.split()).rstrip(":,;.")
     meaning = next(iter(sentences(" ".join(text.split()))), "")
-    named = _TERM.fullmatch(name) is not None and len(name.split()) <= 5
+    named = _TERM.fullmatch(name) is not None and len(name.split()) <= 5 and _NO_TERM.match(name) is None
     explained = 8 <= len(meaning.split()) <= 40 and meaning[0].isupper() and meaning[-1] in ".!"
     if named and explained and _LEANS.search(meaning) is None:
         yield Term(name, meaning)

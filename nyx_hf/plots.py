@@ -30,11 +30,13 @@ class Hit:
         content: The document, in any form that the model takes.
         score: Its similarity to the query.
         correct: Whether it is a right one.
+        label: What stands above it; its rank and score where it is empty.
     """
 
     content: Any
     score: float
     correct: bool
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ def gallery(
     hits: int = 3,
     width: float = 1280,
     cell_height: float = 190,
+    tally: bool = True,
 ) -> Path:
     """Draws queries beside their best hits, text and images in reading order.
 
@@ -182,6 +185,7 @@ def gallery(
         hits: Hits a row, at most.
         width: Width of the picture in 1/100 inch.
         cell_height: The largest height of a content; longer ones are cut.
+        tally: Whether to say for how many a right document was found.
 
     Returns:
         The file.
@@ -201,8 +205,9 @@ def gallery(
     figure, axes = _page(width, _TITLE + sum(heights) + (len(rows) - 1) * _GUTTER + _MARGIN)
     axes.text(_MARGIN, 34, title, fontproperties=font(15, bold=True), color=INK, parse_math=False)
     right = sum(any(card.mark == "✓" for card in row) for row in rows)
-    tally = f"{right} of {len(rows)} with a right document among the first {hits}"
-    axes.text(width - _MARGIN, 34, tally, fontproperties=font(10), color=MUTED, ha="right")
+    if tally:
+        found = f"{right} of {len(rows)} with a right document among the first {hits}"
+        axes.text(width - _MARGIN, 34, found, fontproperties=font(10), color=MUTED, ha="right")
     top = _TITLE
     for row, row_blocks, height in zip(rows, blocks, heights, strict=True):
         for card, block in zip(row, row_blocks, strict=True):
@@ -246,7 +251,7 @@ def _cards(example: Example, hits: int) -> list[_Card]:
     cards = [_Card(0, example.query, example.label or "query", ACCENT, fill=_ASKED)]
     for rank, hit in enumerate(shown, 1):
         color, mark = (RIGHT, "✓") if hit.correct else (WRONG, "✗")
-        cards.append(_Card(rank, hit.content, f"hit {rank} · {hit.score:.2f}", color, mark))
+        cards.append(_Card(rank, hit.content, hit.label or f"hit {rank} · {hit.score:.2f}", color, mark))
     if example.gold is not None and not any(hit.correct for hit in shown):
         cards.append(_Card(hits + 1, example.gold, "missed: the right one", SOUGHT, style="--"))
     return cards

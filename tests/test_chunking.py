@@ -208,6 +208,14 @@ class TestCleaning:
         assert alone[0]["dropped"] == "page: nothing but boilerplate"
         assert find_boilerplate(pages[:4]) == frozenset()
 
+    def test_icons_on_many_pages_go_and_large_pictures_on_many_stay(self) -> None:
+        icon, photo = image_block(encoded(noise_image(48, 48))), image_block(encoded(noise_image(150, 100)))
+        pages = [page(text_block(f"Own {n}."), icon, photo, name=f"{n}.html") for n in "abcdef"]
+        keys = find_boilerplate(pages)
+        [kept, dropped] = Boilerplate(keys)(pages)[0]
+        assert kept["content"] == [text_block("Own a."), photo] and dropped["dropped"] == "image: icon on many pages"
+        assert find_boilerplate(pages[:4]) == frozenset()
+
 
 class TestSampling:
     groups = st.lists(st.sampled_from(["text", "one image", "several images"]), min_size=1, max_size=200)

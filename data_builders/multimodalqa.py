@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import datasets
 
 from nyx_hf.data_builders.builder import builder_configs, option
-from nyx_hf.data_builders.html_blocks import table_text
+from nyx_hf.data_builders.html_tables import table_text
 from nyx_hf.data_builders.image_files import ImageFiles
 from nyx_hf.data_builders.public_builder import PublicBuilder, PublicSettings
 from nyx_hf.data_builders.records import Dropped, Record

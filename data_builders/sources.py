@@ -1,5 +1,6 @@
 """Where pages come from: the protocol of a source, and sources by name."""
 
+import os
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -88,14 +89,16 @@ def checked_place(kind: str, place: str) -> Path:
 
 
 def files_under(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Lists a folder's files with some suffixes, sorted by their place in it; links to folders are not followed."""
-    found = [path for path in _walk(folder) if path.suffix.lower() in suffixes]
+    """Lists a folder's files with some suffixes, sorted by their place in it; links to folders are not followed.
+
+    Raises:
+        ValueError: If a folder in it cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ValueError(f"{folder.name}: a folder in it cannot be listed ({error.strerror}); allow reading it")
+
+    walk = os.walk(folder, onerror=refuse)
+    named = (Path(parent, name) for parent, _, names in walk for name in names)
+    found = [path for path in named if path.suffix.lower() in suffixes and path.is_file()]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            yield from _walk(path)
-        elif path.is_file():
-            yield path

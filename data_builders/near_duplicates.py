@@ -104,5 +104,6 @@ def _signature(text: str, size: int) -> MinHash:
 def _look(file: bytes) -> np.ndarray:
     """Hashes how an image looks: bool (64,)."""
     with Image.open(io.BytesIO(file)) as image:
-        look: np.ndarray = imagehash.phash(image.convert("RGB")).hash.flatten()
+        rgba = "RGBA" if image.has_transparency_data else "RGB"  # PIL warns of a palette with transparency
+        look: np.ndarray = imagehash.phash(image.convert(rgba).convert("RGB")).hash.flatten()
     return look

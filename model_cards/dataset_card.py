@@ -172,7 +172,7 @@ def usage_snippets(repo_or_dir: str, facts: DatasetFacts) -> dict[str, str]:
         snippets["training"] = (
             "from nyx_hf import TripletDataset, to_sentence_transformers\n\n"
             f'triplets = TripletDataset.load({quoted(repo_or_dir)}, split="{split}")\n'
-            'print(triplets[0]["query"], triplets[0]["positive"])\n'
+            'print(triplets[0]["query"], triplets[0]["positives"])\n'
             "train_dataset = to_sentence_transformers(triplets)  # what SentenceTransformerTrainer takes"
         )
     return snippets

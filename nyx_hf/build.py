@@ -136,9 +136,8 @@ def _parser(builder: type[RetrievalBuilder]) -> argparse.ArgumentParser:
     hints = get_type_hints(config)
     for one in options_of(config):
         default = one.default if one.default is not MISSING else one.default_factory()
-        shown = f"{one.metadata.get('help', '')} [default: {'none' if default is None else default}]".replace(
-            "%", "%%"
-        )
+        said = "required" if default == "" else f"default: {'none' if default is None else default}"
+        shown = f"{one.metadata.get('help', '')} [{said}]".replace("%", "%%")
         parser.add_argument(f"--{one.name.replace('_', '-')}", help=shown.strip(), **_kind_of(hints[one.name]))
     return parser
 

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import random
 import struct
 import threading
 import time
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import pyarrow as pa
@@ -20,13 +22,15 @@ from PIL import Image
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
-from test_nyxqa import build, table
 from test_sources import picture, read
 
 from nyx_hf.data_builders.fetching import FetchError, ImageFetcher, is_public
 from nyx_hf.data_builders.folder_images import ImageLimits
+from nyx_hf.data_builders.nyxqa_config import NyxQAConfig
+from nyx_hf.data_builders.nyxqa_stages import Pipeline
 from nyx_hf.data_builders.pages import images_of, text_of
 from nyx_hf.data_builders.source_obelics import REPOSITORY, ObelicsSource
+from nyx_hf.data_builders.sources import open_source
 from nyx_hf.data_builders.upstream import LayoutError
 
 GOOD = picture(80, 60)
@@ -358,15 +362,25 @@ class TestPdf:
     def test_a_file_s_pages_go_into_one_split(self, tmp_path: Path) -> None:
         folder = tmp_path / "papers"
         folder.mkdir()
+        letters = random.Random(0)
         for number in range(12):
-            pdf(folder / f"paper{number}.pdf", 2)
-        lines = [json.dumps({"id": "x", "text": "y"})]
-        (tmp_path / "unused.jsonl").write_text("\n".join(lines))
-        done = build(tmp_path, "--source", f"pdf:{folder}", "--pdf", "pages", "--shares", "0.5,0.25,0.25")
-        assert done.exit_code == 0 or "no question is left" in done.output
-        if done.exit_code == 0:
-            splits = [
-                {row["source"].split("#")[0] for row in table(tmp_path / "out", "queries", one)}
-                for one in ("train", "test")
-            ]
-            assert not splits[0] & splits[1]
+            canvas = Canvas(str(folder / f"paper{number}.pdf"), pagesize=A4)
+            for _ in range(3):
+                for line in range(6):  # words of its own, so that no page is another's twin
+                    words = " ".join("".join(letters.choices(ascii_lowercase, k=7)) for _ in range(8))
+                    canvas.drawString(72, 760 - 14 * line, words)
+                canvas.showPage()
+            canvas.save()
+        config = NyxQAConfig(
+            name="corpus",
+            source=f"pdf:{folder}",
+            pdf="embedded",
+            tokenizer="words",
+            shares="0.5,0.25,0.25",
+            cache=str(tmp_path / "cache"),
+        )
+        corpus = Pipeline(config, open_source(config.source, mode=config.pdf)).corpus()
+        pages = list(corpus.chunks.rows["page_id"])
+        assert {len([page for page in pages if page.startswith(f"paper{n}.pdf#")]) >= 3 for n in range(12)} == {True}
+        found = {(page.split("#")[0], corpus.split_of(page)) for page in pages}
+        assert len(found) == 12 and len({split for _, split in found}) == 3

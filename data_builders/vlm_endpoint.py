@@ -3,6 +3,7 @@
 import base64
 import io
 import ipaddress
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,6 +20,7 @@ from nyx_hf.data_builders.generators import Answer, GeneratorError, Request
 from nyx_hf.data_builders.schema import Row
 
 _NETWORK_ERROR: type[BaseException] = HfHubHTTPError.__bases__[0]  # httpx's base error, or httpx2's
+_HUGGING_FACE = ("huggingface.co", "endpoints.huggingface.cloud")
 _BUSY = (408, 409, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 60.0  # seconds
 
@@ -35,7 +37,7 @@ class EndpointVLM:
         attempts: Times that a request is tried while the server is busy.
         max_pixels: Larger images are scaled down before they are sent.
         give_up_after: Failures in a row after which the server is taken for gone.
-        token: The server's token; the logged-in user's where it is None.
+        token: The server's key; where it is None, `NYX_API_KEY`, or, at Hugging Face alone, the logged-in user's token.
     """
 
     model: str
@@ -133,7 +135,7 @@ class EndpointVLM:
 
     def _ask(self, request: Request) -> Answer:
         where: dict[str, Any] = {"model": self.model} if self.url is None else {"base_url": self.url}
-        client: Any = InferenceClient(**where, token=self.token, timeout=self.timeout)
+        client: Any = InferenceClient(**where, token=self._key(), timeout=self.timeout)
         how = {"model": self.model, "max_tokens": request.max_tokens}
         how |= {"temperature": request.temperature, "seed": request.seed}
         if not self._plain:
@@ -146,6 +148,14 @@ class EndpointVLM:
                     raise
                 self._plain = True  # the server takes no schema: the prompt asks for JSON all the same
         return _read(client.chat_completion(self._messages(request), **how))
+
+    def _key(self) -> str | None:
+        """Gives the key to send; None sends the logged-in user's, which is nobody's business but the Hub's."""
+        if self.token is not None:
+            return self.token
+        host = "" if self.url is None else urlsplit(self.url).hostname or ""
+        trusted = self.url is None or any(host == one or host.endswith(f".{one}") for one in _HUGGING_FACE)
+        return os.environ.get("NYX_API_KEY") or (None if trusted else "none")
 
     def _messages(self, request: Request) -> list[dict[str, Any]]:
         parts = [_part(part, self.max_pixels) for part in request.content]

@@ -19,6 +19,7 @@ class ChatServer:
     reply: Callable[[dict[str, Any], int], Reply]
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
     at_once: int = 0
     most_at_once: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -46,6 +47,7 @@ def chat_server(reply: Callable[[dict[str, Any], int], Reply]) -> Iterator[ChatS
             with server.lock:
                 number = len(server.asked)
                 server.asked.append(body)
+                server.keys.add(self.headers["authorization"])
                 server.at_once += 1
                 server.most_at_once = max(server.most_at_once, server.at_once)
             try:

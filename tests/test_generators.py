@@ -123,6 +123,24 @@ class TestEndpoint:
         ):
             answered(vlm(server.url), [request(1)])
 
+    def test_the_hub_s_token_goes_to_the_hub_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        with chat_server(echo) as server:
+            answered(vlm(server.url), [request(1)])
+            assert server.keys == {"Bearer none"}
+            monkeypatch.setenv("NYX_API_KEY", "of-this-server")
+            answered(vlm(server.url), [request(2)])
+            assert server.keys == {"Bearer none", "Bearer of-this-server"}
+        monkeypatch.delenv("NYX_API_KEY")
+        for url, key in {
+            None: None,
+            "https://router.huggingface.co/v1": None,
+            "https://abc.endpoints.huggingface.cloud/v1": None,
+            "https://huggingface.co.example.com/v1": "none",
+            "https://nothuggingface.co/v1": "none",
+        }.items():
+            assert EndpointVLM("m", url)._key() == key
+
     def test_a_server_that_stops_halfway_ends_the_run_and_what_was_answered_is_kept(self, tmp_path: Path) -> None:
         def reply(body: dict[str, Any], number: int) -> tuple[int, Any]:
             return echo(body, number) if number < 6 else (500, b"{}")

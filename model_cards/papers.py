@@ -36,6 +36,34 @@ _INDEX = (
     ),
     PaperEntry(
         "nyx",
+        "§3.2, stage 1",
+        "chunks of at most 200 text tokens, a sample that keeps the mix of modalities",
+        ("nyx_hf.data_builders.chunking.Chunker", "nyx_hf.data_builders.sampling.stratified_sample"),
+    ),
+    PaperEntry(
+        "nyx",
+        "§3.2, stage 2",
+        "question-answer pairs by a text prompt and a multimodal one",
+        ("nyx_hf.data_builders.prompts.pairs_request", "nyx_hf.data_builders.prompted_pairs.PromptedPairs"),
+    ),
+    PaperEntry(
+        "nyx",
+        "§3.2, stage 3",
+        "errors filtered by rules, pairs refined, three distractors",
+        (
+            "nyx_hf.data_builders.pair_rules.rule_of",
+            "nyx_hf.data_builders.prompts.refine_request",
+            "nyx_hf.data_builders.options.make_options",
+        ),
+    ),
+    PaperEntry(
+        "nyx",
+        "§3.2, stage 4",
+        "hard negatives: the five highest of the top 10 that are not the gold document",
+        ("nyx_hf.data_builders.mining.mine",),
+    ),
+    PaperEntry(
+        "nyx",
         "§3.3",
         "the hidden state of the final `<EOS>` as the embedding, an instruction before each query",
         ("nyx_hf.modeling.pooling_nyx.pool", "nyx_hf.modeling.configuration_nyx.preset_settings"),
@@ -65,6 +93,18 @@ _INDEX = (
         ("nyx_hf.trainer.pipelines.stages_of",),
     ),
     PaperEntry(
+        "nyx",
+        "§3.3",
+        "multi-hop text: the first passage found is the positive, negatives are ranked beyond 10",
+        ("nyx_hf.data_builders.multihop.MultiHopBuilder",),
+    ),
+    PaperEntry(
+        "nyx",
+        "appendix C",
+        "MultimodalQA's corpus; ScienceQA's lectures and examples",
+        ("nyx_hf.data_builders.multimodalqa.MultimodalQABuilder", "nyx_hf.data_builders.scienceqa.ScienceQABuilder"),
+    ),
+    PaperEntry(
         "u-marvel",
         "§3.1",
         "findings 1 and 2: bidirectional attention, mean pooling, the instruction's tokens left out of the mean",
@@ -84,6 +124,12 @@ _INDEX = (
     ),
     PaperEntry(
         "u-marvel",
+        "§3.2.2",
+        "hard negatives, those over a threshold left out as false ones",
+        ("nyx_hf.data_builders.mining.mine",),
+    ),
+    PaperEntry(
+        "u-marvel",
         "Eq. 1",
         "distillation: the divergence of the student's order of candidates from the teacher's",
         ("nyx_hf.trainer.loss_distillation.DistillationLoss",),
@@ -99,6 +145,12 @@ _INDEX = (
         "Eq. 4",
         "the teacher's scores: α recall + (1 - α) reranking",
         ("nyx_hf.trainer.loss_distillation.fused_scores",),
+    ),
+    PaperEntry(
+        "u-marvel",
+        "appendix A",
+        "M-BEIR: sixteen tasks, local and global pools",
+        ("nyx_hf.data_builders.mbeir.MBEIRBuilder",),
     ),
     PaperEntry(
         "u-marvel",
@@ -132,9 +184,27 @@ _INDEX = (
     ),
     PaperEntry(
         "rzenembed",
+        "§3.4.1",
+        "image pairs cleaned, and described anew by a model",
+        ("nyx_hf.data_builders.image_text.improved",),
+    ),
+    PaperEntry(
+        "rzenembed",
         "§3.4.2",
         "batches of one dataset, classification sets merged, at most 100,000 rows a dataset",
         ("nyx_hf.trainer.samplers.MixtureSampler", "nyx_hf.trainer.dataset_specs.DatasetSpec"),
+    ),
+    PaperEntry(
+        "rzenembed",
+        "§3.4.2",
+        "long videos cut into described clips, each other's hard negatives",
+        ("nyx_hf.data_builders.video_text.VideoTextBuilder",),
+    ),
+    PaperEntry(
+        "rzenembed",
+        "§3.4.3",
+        "seven tasks, each with a temperature of its own: the tasks of MMEB's sets",
+        ("nyx_hf.data_builders.mmeb_sets.group_of",),
     ),
     PaperEntry(
         "rzenembed",

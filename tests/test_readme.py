@@ -1,5 +1,6 @@
 """Every line of code in README.md works: each is run as it stands, or checked as far as a machine offline can."""
 
+import json
 import os
 import re
 import shlex
@@ -17,11 +18,13 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from PIL import Image
+from test_nyxqa import manual
 from typer.testing import CliRunner
 
 import nyx_hf
-from nyx_hf import NyxModel, cli
+from nyx_hf import NyxModel, TripletDataset, cli
 from nyx_hf.data_builders.digits import build_digits
+from nyx_hf.data_builders.registry import BUILDERS
 from nyx_hf.folders import check_folder
 from nyx_hf.model_cards.citations import CITATIONS
 from nyx_hf.model_cards.papers import paper_index_markdown
@@ -296,6 +299,51 @@ def train_full(line: str, told: SimpleNamespace) -> None:
     assert run.model.model == BACKBONE and run.model.preset == "nyx"
 
 
+def build_list(line: str, told: SimpleNamespace) -> None:
+    result = run_cli(line)
+    assert result.exit_code == 0 and [row.split()[0] for row in result.output.splitlines()[2:]] == list(BUILDERS)
+
+
+def build_plan(line: str, told: SimpleNamespace) -> None:
+    site()
+    result = run_cli(line)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^pages +15$", result.output, re.M) and "disk for the dataset" in result.output
+    assert not Path("data/planned").exists()
+
+
+def build_own(line: str, told: SimpleNamespace) -> None:
+    site()
+    result = run_cli(line)
+    assert result.exit_code == 0, result.output
+    assert {"corpus", "queries", "triplets"} <= {path.name for path in Path("data/nyxqa/data").iterdir()}
+    assert TripletDataset.load("data/nyxqa")[0]["negatives"]
+
+
+def mine_own(line: str, told: SimpleNamespace) -> None:
+    if not Path("data/nyxqa").exists():  # each line may run in a process of its own
+        build_own("nyx-hf build nyxqa --source html:my-site --out data/nyxqa", told)
+    result = run_cli(line)
+    assert result.exit_code == 0, result.output
+    assert Path("data/nyxqa-hard/images/scores.png").is_file()
+    assert len(TripletDataset.load("data/nyxqa-hard")[0]["negative_scores"]) > 0
+
+
+def export_own(line: str, told: SimpleNamespace) -> None:
+    if not Path("data/nyxqa-hard").exists():
+        mine_own("nyx-hf mine data/nyxqa --model runs/quickstart/model --out data/nyxqa-hard", told)
+    result = run_cli(line)
+    assert result.exit_code == 0, result.output
+    first = json.loads(Path("exported/train.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert first["positive_messages"] and first["negative_messages"]
+
+
+def site() -> None:
+    """The pages that the README speaks of."""
+    if not Path("my-site").exists():
+        manual(Path("my-site"))
+
+
 def push(line: str, told: SimpleNamespace) -> None:
     """It parses into what tests/test_hub.py pushes to a stand-in of the Hub; the dataset is ready to go."""
     called: list[Any] = []
@@ -329,6 +377,11 @@ COMMANDS: dict[str, Callable[[str, SimpleNamespace], None]] = {
     "accelerate launch --multi_gpu --num_processes 2 trainer/train.py --config trainer/recipes/nyx_pretrain.yaml "
     "smoke=true": accelerate_smoke,
     "nyx-hf train nyx_pretrain datasets=my-dataset eval_dataset=my-dataset eval_split=train": train_own,
+    "nyx-hf build --list": build_list,
+    "nyx-hf build nyxqa --source html:my-site --plan": build_plan,
+    "nyx-hf build nyxqa --source html:my-site --out data/nyxqa": build_own,
+    "nyx-hf mine data/nyxqa --model runs/quickstart/model --out data/nyxqa-hard": mine_own,
+    "nyx-hf export data/nyxqa-hard ms-swift --out exported": export_own,
     "nyx-hf push runs/quickstart/model your-name/nyx-digits --tag v1": push,
     "nyx-hf push runs/quickstart/dataset your-name/nyx-digits": push,
 }

@@ -1,4 +1,4 @@
-"""Datasets written in others' layouts: BEIR, VLM2Vec, ms-swift and sentence-transformers."""
+"""Datasets written in others' layouts: BEIR, MTEB, VLM2Vec, ms-swift and sentence-transformers."""
 
 import csv
 import hashlib
@@ -6,15 +6,22 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
+import yaml
+from datasets import Dataset, Features, Image, Value
 
 from nyx_hf.data_builders.loading import load_tables
 from nyx_hf.data_builders.schema import Row, matching_split
+
+_TEXT: dict[str, Any] = {"id": Value("string"), "text": Value("string")}
+_IMAGE: dict[str, Any] = {"image": Image()}
+_INSTRUCTION: dict[str, Any] = {"instruction": Value("string")}
+_JUDGEMENT = Features({"query-id": Value("string"), "corpus-id": Value("string"), "score": Value("int32")})
 
 
 class ExportError(ValueError):
@@ -26,7 +33,7 @@ def export_dataset(dataset: str | Path, layout: str, out: str | Path, revision: 
 
     Args:
         dataset: A dataset folder or a Hub dataset.
-        layout: `beir`, `vlm2vec`, `ms-swift` or `sentence-transformers`.
+        layout: `beir`, `mteb`, `vlm2vec`, `ms-swift` or `sentence-transformers`.
         out: The folder to make.
         revision: The Hub's branch, tag or commit.
 
@@ -49,10 +56,8 @@ def export_dataset(dataset: str | Path, layout: str, out: str | Path, revision: 
         draft = Path(scratch) / "new"
         draft.mkdir()
         counts, images = {}, _Images(draft)
-        for split, links in tables["triplets"].items():
-            corpus = tables["corpus"][matching_split("corpus", tables["corpus"], split)]
-            queries = tables["queries"][matching_split("queries", tables["queries"], split)]
-            counts[split] = LAYOUTS[layout](_Joined(corpus, queries, links, images), split, draft)
+        for split in tables["triplets"]:
+            counts[split] = LAYOUTS[layout](_Joined(tables, split, images), split, draft)
         draft.rename(out)
     return counts
 
@@ -76,12 +81,18 @@ class _Images:
 
 
 class _Joined:
-    """One split's triplets with the rows that they name, images encoded."""
+    """One split's triplets with the rows that they name, images encoded.
 
-    def __init__(self, corpus: Dataset, queries: Dataset, links: Dataset, images: _Images) -> None:
-        self.corpus, self.queries, self.links, self.images = corpus, queries, links, images
-        self._documents = {name: number for number, name in enumerate(corpus["id"])}
-        self._asked = {name: number for number, name in enumerate(queries["id"])}
+    Attributes:
+        names: The split's name by config: a corpus or queries may be shared by all.
+    """
+
+    def __init__(self, tables: Mapping[str, Mapping[str, Dataset]], split: str, images: _Images) -> None:
+        self.names = {config: matching_split(config, table, split) for config, table in tables.items()}
+        self.corpus, self.queries, self.links = (tables[config][name] for config, name in self.names.items())
+        self.images = images
+        self._documents = {name: number for number, name in enumerate(self.corpus["id"])}
+        self._asked = {name: number for number, name in enumerate(self.queries["id"])}
 
     def __iter__(self) -> Iterator[tuple[Row, Row]]:
         for link in rows_of(self.links):
@@ -122,6 +133,35 @@ def _beir(joined: _Joined, split: str, out: Path) -> int:
             count += 1
             writer.writerows((link["query_id"], one, 1) for one in link["positive_ids"])
     return count
+
+
+def _mteb(joined: _Joined, split: str, out: Path) -> int:
+    """Writes configs `corpus`, `queries` and judgements (`default`); an image's place in its text is not kept."""
+    for config, table in (("corpus", joined.corpus), ("queries", joined.queries)):
+        path = out / config / f"{joined.names[config]}.parquet"
+        if not path.is_file():
+            shown = any(part["type"] != "text" for row in rows_of(table) for part in row["content"])
+            features = _TEXT | (_IMAGE if shown else {}) | (_INSTRUCTION if config == "queries" else {})
+            _parquet(path, Features(features), (_mteb_row(row) for row in rows_of(table)))
+    judged = [(link["query_id"], link["positive_ids"]) for link, _ in joined]
+    rows = ({"query-id": query, "corpus-id": one, "score": 1} for query, right in judged for one in right)
+    _parquet(out / "default" / f"{split}.parquet", _JUDGEMENT, rows)
+    configs = {config: sorted((out / config).glob("*.parquet")) for config in ("default", "corpus", "queries")}
+    listed = [
+        {"config_name": name, "data_files": [{"split": one.stem, "path": f"{name}/{one.name}"} for one in files]}
+        for name, files in configs.items()
+    ]
+    (out / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': listed}, sort_keys=False)}---\n", "utf-8")
+    return len(judged)
+
+
+def _mteb_row(row: Row) -> Row:
+    images = [_image(part, row["id"], "mteb") for part in row["content"] if part["type"] != "text"]
+    if len(images) > 1:
+        raise ExportError(f"{row['id']} has {len(images)} images and MTEB's rows have one: export to ms-swift")
+    text = "\n\n".join(part["text"].strip() for part in row["content"] if part["type"] == "text")
+    image = {"bytes": images[0], "path": None} if images else None
+    return {"id": row["id"], "text": text, "image": image, "instruction": row.get("instruction")}
 
 
 def _vlm2vec(joined: _Joined, split: str, out: Path) -> int:
@@ -204,6 +244,7 @@ def _sentence_transformers(joined: _Joined, split: str, out: Path) -> int:
 
 LAYOUTS: Mapping[str, Callable[[_Joined, str, Path], int]] = {
     "beir": _beir,
+    "mteb": _mteb,
     "vlm2vec": _vlm2vec,
     "ms-swift": _ms_swift,
     "sentence-transformers": _sentence_transformers,
@@ -222,6 +263,13 @@ def _image(part: Row, name: str, layout: str) -> bytes:
         raise ExportError(f"{name} holds a video, which is not written to {layout}: keep it as it is")
     file: bytes = part["image"]["bytes"]
     return file
+
+
+def _parquet(path: Path, features: Features, rows: Iterator[Row]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with pq.ParquetWriter(path, features.arrow_schema) as writer:
+        while batch := list(islice(rows, 256)):
+            writer.write_table(pa.Table.from_pylist(batch, features.arrow_schema))
 
 
 def _json_lines(path: Path, rows: Iterator[Any]) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from nyx_hf.data_builders.upstream import LayoutError, Upstream
+
 Member = tuple[Path, str]
 
 
@@ -76,3 +78,29 @@ class ImageFiles:
             return archive.read(name)
         file = archive.extractfile(name)
         return None if file is None else file.read()
+
+
+def repository_images(given: str | None, upstream: Upstream, repository: str, archive: str) -> ImageFiles:
+    """Opens a repository's images: where the settings say, else its archive, or its folder where that is unpacked.
+
+    Args:
+        given: Folder or archive that the settings name; None for the repository's own.
+        upstream: Reads the repository.
+        repository: Its name.
+        archive: The archive's path in it.
+
+    Returns:
+        The images.
+
+    Raises:
+        LayoutError: If there is no such archive and no unpacked folder.
+    """
+    if given is not None:
+        return ImageFiles([Path(given).expanduser()])
+    try:
+        return ImageFiles([upstream.file(repository, archive)])
+    except LayoutError:
+        unpacked = None if upstream.local is None else upstream.local / repository
+        if unpacked is None or not (unpacked / "images").is_dir():
+            raise
+        return ImageFiles([unpacked / "images", unpacked])

@@ -16,7 +16,7 @@ from nyx_hf.data_builders.builder import builder_configs, option
 from nyx_hf.data_builders.image_files import ImageFiles
 from nyx_hf.data_builders.image_text import improved
 from nyx_hf.data_builders.pair_columns import train_record
-from nyx_hf.data_builders.public_builder import ImageTextSettings, PublicBuilder
+from nyx_hf.data_builders.public_builder import ImageTextSettings, OwnBuilder, OwnSettings
 from nyx_hf.data_builders.records import Dropped, Record
 from nyx_hf.data_builders.schema import Row
 from nyx_hf.data_builders.upstream import LayoutError, Upstream
@@ -25,7 +25,7 @@ _IMAGE_KEYS = ("jpg", "jpeg", "png", "webp")
 
 
 @dataclass
-class ImportConfig(ImageTextSettings, datasets.BuilderConfig):
+class ImportConfig(ImageTextSettings, OwnSettings, datasets.BuilderConfig):
     """What to read, and how it is laid out."""
 
     layout: Literal["beir", "sentence-transformers", "vlm2vec", "ms-swift", "webdataset"] = option(
@@ -34,11 +34,10 @@ class ImportConfig(ImageTextSettings, datasets.BuilderConfig):
     path: str = option("", "The folder or file to read.")
     split: str = option("train", "The split that its rows go to; BEIR: the one whose qrels are read.")
     images: str | None = option(None, "Folder of the images that rows name; the folder that holds them if left out.")
-    license: str | None = option(None, "Licence of the data set, as the Hub names it.")
     task: str | None = option(None, "Task of its queries.")
 
 
-class ImportBuilder(PublicBuilder):
+class ImportBuilder(OwnBuilder):
     """A data set from disk: `ImportBuilder(config_name="triplets", layout="beir", path="scifact")`."""
 
     NAME = "import"

@@ -14,6 +14,7 @@ import datasets
 import numpy as np
 
 from nyx_hf.data_builders.builder import Made, RetrievalBuilder, builder_configs, option
+from nyx_hf.data_builders.instructions import ANSWER
 from nyx_hf.data_builders.near_duplicates import is_near_text
 from nyx_hf.data_builders.passages import Passages
 from nyx_hf.data_builders.public_builder import PublicSettings
@@ -24,7 +25,6 @@ from nyx_hf.data_builders.searching import Item, LexicalSearcher, Searcher
 from nyx_hf.data_builders.upstream import Upstream
 from nyx_hf.model_cards.dataset_card import DatasetFacts, Source
 
-INSTRUCTION = "Please retrieve the most relevant document to answer the question.\n"
 _SUMMARY = """
 {}
 
@@ -139,7 +139,7 @@ class MultiHopBuilder(RetrievalBuilder):
                 _text(row["question"]),
                 [_text(ranked[0])],
                 [_text(one) for one in negatives],
-                instruction=INSTRUCTION,
+                instruction=ANSWER,
                 answers=row["answers"],
                 task="text retrieval",
                 source=self.SET,

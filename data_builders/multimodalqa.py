@@ -12,12 +12,13 @@ import datasets
 from nyx_hf.data_builders.builder import builder_configs, option
 from nyx_hf.data_builders.html_tables import table_text
 from nyx_hf.data_builders.image_files import ImageFiles
+from nyx_hf.data_builders.instructions import ANSWER
 from nyx_hf.data_builders.public_builder import PublicBuilder, PublicSettings
 from nyx_hf.data_builders.records import Dropped, Record
 from nyx_hf.data_builders.schema import Row
 from nyx_hf.data_builders.upstream import LayoutError, Upstream
+from nyx_hf.model_cards.dataset_card import Source
 
-INSTRUCTION = "Please retrieve the most relevant document to answer the question.\n"
 _FILES = {"train": "MMQA_train.jsonl", "validation": "MMQA_dev.jsonl"}
 _KEYS = ("qid", "question", "answers", "metadata", "supporting_context")
 
@@ -49,6 +50,10 @@ class MultimodalQABuilder(PublicBuilder):
         """The authors' repository."""
         return "allenai/multimodalqa"
 
+    def sources(self) -> list[Source]:
+        """Gives the authors' repository, which is not on the Hub."""
+        return [Source(self.repository, f"https://github.com/{self.repository}", self.LICENCE)]
+
     def splits(self) -> tuple[str, ...]:
         """Gives `train` and, from upstream's `dev`, `validation`; the answers of its test split are not published."""
         return tuple(_FILES)
@@ -71,7 +76,7 @@ class MultimodalQABuilder(PublicBuilder):
                 _text(row["question"]),
                 [content for content in positives if content is not None],
                 [content for one in wrong if (content := corpus.content(one)) is not None],
-                instruction=INSTRUCTION,
+                instruction=ANSWER,
                 answers=[str(one["answer"]) for one in row["answers"]],
                 task="multimodal question answering",
                 source="MultimodalQA",

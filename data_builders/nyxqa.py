@@ -10,6 +10,7 @@ import numpy as np
 from nyx_hf.data_builders.builder import Made, RetrievalBuilder, builder_configs
 from nyx_hf.data_builders.extractive_pairs import ExtractivePairs
 from nyx_hf.data_builders.generators import PairGenerator
+from nyx_hf.data_builders.instructions import ANSWER
 from nyx_hf.data_builders.mining import MiningRules, mine
 from nyx_hf.data_builders.nyxqa_config import NyxQAConfig
 from nyx_hf.data_builders.nyxqa_facts import nyxqa_facts
@@ -22,7 +23,6 @@ from nyx_hf.data_builders.searching import Item, LexicalSearcher, Searcher
 from nyx_hf.data_builders.sources import Source, open_source
 from nyx_hf.data_builders.splitting import SPLITS, parse_shares
 
-INSTRUCTION = "Please retrieve the most relevant document to answer the question.\n"
 TASK = "NyxQA"
 
 
@@ -165,7 +165,7 @@ def _query(pair: Row, content: Sequence[Row], seed: int) -> Row:
     return {
         "id": pair["id"],
         "content": query_content(pair["question"], content),
-        "instruction": INSTRUCTION,
+        "instruction": ANSWER,
         "answers": [pair["answer"]],
         "options": options,
         "task": TASK,

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,7 +55,7 @@ class PublicBuilder(RetrievalBuilder):
     def records(self, split: str, upstream: Upstream) -> Iterator[Record | Dropped]:
         """Reads one split."""
 
-    def documents(self, split: str, upstream: Upstream) -> Iterator[list[Row]]:
+    def documents(self, split: str, upstream: Upstream) -> Iterator[list[Row] | Dropped]:
         """Reads documents that no record names, where there are such."""
         return iter(())
 
@@ -67,8 +67,7 @@ class PublicBuilder(RetrievalBuilder):
         spool = Spool(self.NAME).open()
         for split in self.splits():
             spool.fill(split, self.records(split, upstream), config.limit)
-            for content in self.documents(split, upstream):
-                spool.document(split, content)
+            spool.pool(split, self.documents(split, upstream))
         if not spool.splits("triplets"):
             raise ValueError(f"{self.repository}: no row is left ({dict(spool.dropped) or 'there was none'})")
         return Made(
@@ -83,18 +82,43 @@ class PublicBuilder(RetrievalBuilder):
         """Says what would be read."""
         return {**super().plan(), "reads": self.repository}
 
-    def _facts(self, spool: Spool, upstream: Upstream) -> DatasetFacts:
+    def sources(self) -> list[Source]:
+        """Gives where the rows come from, for the card."""
         url = f"https://huggingface.co/datasets/{self.repository}"
+        return [Source(self.repository, url, self.LICENCE)]
+
+    def _facts(self, spool: Spool, upstream: Upstream) -> DatasetFacts:
+        sources = self.sources()
+        named = ", ".join(f"[{one.name}]({one.url})" if one.url else f"`{one.name}`" for one in sources)
         return DatasetFacts(
             name=self.NAME,
             pretty_name=self.PRETTY_NAME,
-            summary=f"{self.SUMMARY}\n\nConverted from [{self.repository}]({url}): each document is stored once.",
+            summary=f"{self.SUMMARY}\n\nConverted from {named}: each document is stored once.",
             configs={},
             default_config="preview",
-            sources=[Source(self.repository, url, self.LICENCE)],
+            sources=sources,
             seed=self.config.seed,
             revisions=upstream.revisions,
             counts=spool.counts,
             dropped=spool.dropped,
             citations=list(self.CITATIONS),
         )
+
+
+@dataclass
+class OwnSettings(PublicSettings):
+    """What builders of a user's own files take besides."""
+
+    license: str | None = option(None, "Licence of the data, as the Hub names it.")
+    public: bool = option(False, "These data may be shown to anybody: sample rows on the card.")
+
+
+class OwnBuilder(PublicBuilder):
+    """The base of builders that read a user's own files: they stay private unless told otherwise."""
+
+    def sources(self) -> list[Source]:
+        """Gives the files' name, and the licence that the user gave."""
+        return [Source(self.repository, "", self.config.license)]
+
+    def _facts(self, spool: Spool, upstream: Upstream) -> DatasetFacts:
+        return replace(super()._facts(spool, upstream), own_pages=not self.config.public)

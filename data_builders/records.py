@@ -108,6 +108,22 @@ class Spool:
                 taken += 1
         return taken
 
+    def pool(self, split: str, contents: Iterable[Sequence[Row] | Dropped]) -> None:
+        """Takes documents that no record names; those that do not fit the schema are dropped and counted.
+
+        Args:
+            split: The split whose corpus they go to.
+            contents: Their parts, and what their converter left out.
+        """
+        for content in contents:
+            if isinstance(content, Dropped):
+                self.dropped[content.reason] += 1
+                continue
+            try:
+                self.document(split, content)
+            except SchemaError as error:
+                self.dropped[f"document: does not fit the schema: {error.expected}"] += 1
+
     def document(self, split: str, content: Sequence[Row], document_id: str | None = None) -> str:
         """Puts a document into the corpus of a split, unless it is there.
 

@@ -7,16 +7,14 @@ from typing import Any, Literal
 import datasets
 
 from nyx_hf.data_builders.builder import builder_configs, option
+from nyx_hf.data_builders.instructions import EXAMPLE, LECTURE
 from nyx_hf.data_builders.public_builder import PublicBuilder, PublicSettings
 from nyx_hf.data_builders.records import Dropped, Record
 from nyx_hf.data_builders.schema import Row
 from nyx_hf.data_builders.upstream import Upstream
 
 _COLUMNS = ("image", "question", "choices", "answer", "hint", "lecture")
-_INSTRUCTIONS = {
-    "lectures": "Please retrieve the most relevant lecture to answer the question.\n",
-    "examples": "Please retrieve the most relevant example Q&A to answer the question.\n",
-}
+_INSTRUCTIONS = {"lectures": LECTURE, "examples": EXAMPLE}
 
 
 @dataclass

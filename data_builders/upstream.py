@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets import load_dataset
+from datasets import get_dataset_config_names, get_dataset_split_names, load_dataset
 from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from nyx_hf.data_builders.schema import Row
 
@@ -56,6 +57,16 @@ class Upstream:
                 self.check_columns(repo, list(known or row), columns, f"{config or 'default'}/{split}")
             yield row
 
+    def configs(self, repo: str) -> list[str]:
+        """Names a repository's configs."""
+        where, revision = self._where(repo)
+        return list(get_dataset_config_names(where, revision=revision))
+
+    def splits(self, repo: str, config: str) -> list[str]:
+        """Names the splits of a config."""
+        where, revision = self._where(repo)
+        return list(get_dataset_split_names(where, config, revision=revision))
+
     def file(self, repo: str, path: str) -> Path:
         """Gives a repository's file, downloading it where it is not at hand.
 
@@ -68,7 +79,10 @@ class Upstream:
             if not found.is_file():
                 raise LayoutError(f"{repo} (local folder): there is no {path}; expected the Hub repository's layout")
             return found
-        return Path(hf_hub_download(repo, path, repo_type="dataset", revision=revision))
+        try:
+            return Path(hf_hub_download(repo, path, repo_type="dataset", revision=revision))
+        except RemoteEntryNotFoundError as error:
+            raise LayoutError(f"{repo} at {revision}: there is no {path}; pin a revision that has it") from error
 
     def check_columns(self, repo: str, found: Sequence[str], wanted: Sequence[str], place: str) -> None:
         """Refuses rows that lack a column.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import datasets
 
 from nyx_hf.data_builders.builder import builder_configs, option
-from nyx_hf.data_builders.public_builder import PublicBuilder, PublicSettings
+from nyx_hf.data_builders.public_builder import OwnBuilder, OwnSettings
 from nyx_hf.data_builders.records import Dropped, Record
 from nyx_hf.data_builders.schema import Row
 from nyx_hf.data_builders.sources import files_under
@@ -27,7 +27,7 @@ _MOST = 4096
 
 
 @dataclass
-class VideoTextConfig(PublicSettings, datasets.BuilderConfig):
+class VideoTextConfig(OwnSettings, datasets.BuilderConfig):
     """What to read, and how many frames to keep."""
 
     path: str = option("", "JSONL file; see docs/data.md for its three kinds of rows.")
@@ -39,7 +39,7 @@ class VideoTextConfig(PublicSettings, datasets.BuilderConfig):
     task: str | None = option(None, "Task of the queries; video retrieval or video question answering if left out.")
 
 
-class VideoTextBuilder(PublicBuilder):
+class VideoTextBuilder(OwnBuilder):
     """Videos with texts: `VideoTextBuilder(config_name="triplets", path="clips.jsonl", videos="videos")`."""
 
     NAME = "video-text"

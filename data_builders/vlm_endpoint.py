@@ -37,7 +37,7 @@ class EndpointVLM:
         attempts: Times that a request is tried while the server is busy.
         max_pixels: Larger images are scaled down before they are sent.
         give_up_after: Failures in a row after which the server is taken for gone.
-        token: The server's key; where it is None, `NYX_API_KEY`, or, at Hugging Face alone, the logged-in user's token.
+        token: The server's key; where it is None, `NYX_API_KEY`, or at Hugging Face, there alone, the login's token.
     """
 
     model: str

@@ -275,7 +275,9 @@ def train(
 @errors_in_one_line
 def export(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset's folder or Hub name.")],
-    layout: Annotated[str, typer.Argument(metavar="LAYOUT", help="beir, vlm2vec, ms-swift or sentence-transformers.")],
+    layout: Annotated[
+        str, typer.Argument(metavar="LAYOUT", help="beir, mteb, vlm2vec, ms-swift or sentence-transformers.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     revision: Annotated[str | None, typer.Option(help="The dataset's branch, tag or commit on the Hub.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,

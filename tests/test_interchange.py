@@ -2,13 +2,15 @@
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import noise_image
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 from test_mining import facts, mixed
 from test_public_sets import card, parquet, picture
 from typer.testing import CliRunner
@@ -97,13 +99,91 @@ def test_pictures_go_out_and_come_back(tmp_path: Path, layout: str) -> None:
         assert query[-1] == asked[-1] and "".join(query[:-1]) == "Find it.\n" + "".join(asked[:-1])
 
 
+def test_mteb_s_layout_goes_out_and_comes_back(tmp_path: Path) -> None:
+    for name, source in (("texts", texts(tmp_path / "source")), ("pictures", pictures(tmp_path / "pictures"))):
+        done = run("export", source, "mteb", "--out", tmp_path / f"mteb-{name}")
+        assert done.exit_code == 0, done.output
+        configs = {one: load_dataset(str(tmp_path / f"mteb-{name}"), one, cache_dir=str(tmp_path / "hf")) for one in
+                   ("default", "corpus", "queries")}  # fmt: skip
+        assert set(next(iter(configs["default"].values())).features) == {"query-id", "corpus-id", "score"}
+        assert ("image" in next(iter(configs["corpus"].values())).features) == (name == "pictures")
+        words = ("--local", tmp_path, "--repo", f"mteb-{name}", "--split", "train", "--out", tmp_path / f"back-{name}")
+        done = run("build", "mteb", *words)
+        assert done.exit_code == 0, done.output
+        # negatives are no part of the layout, and an image stands before its text
+        wanted = [(sorted(query, key=str), sorted(right, key=str)) for query, right, _ in rows(source)]
+        back = [
+            (sorted(query, key=str), sorted(right, key=str)) for query, right, _ in rows(tmp_path / f"back-{name}")
+        ]
+        assert back == wanted
+    queries = load_dataset(str(tmp_path / "back-pictures"), "queries", split="train", cache_dir=str(tmp_path / "hf"))
+    assert queries["instruction"][0] == "Find it."
+    assert (
+        len(load_dataset(str(tmp_path / "back-texts"), "corpus", split="train", cache_dir=str(tmp_path / "hf"))) == 6
+    )
+
+
+def mteb_set(folder: Path, configs: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
+    for config, splits in configs.items():
+        for split, found in splits.items():
+            (folder / config).mkdir(parents=True, exist_ok=True)
+            Dataset.from_list(found).to_parquet(folder / config / f"{split}.parquet")
+    listed = [
+        {"config_name": one, "data_files": [{"split": split, "path": f"{one}/{split}.parquet"} for split in splits]}
+        for one, splits in configs.items()
+    ]
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': listed})}---\n")
+
+
+def test_older_sets_of_mteb_and_those_that_are_none(tmp_path: Path) -> None:
+    corpus = [{"_id": f"d{n}", "title": f"Title {n}", "text": f"Text {n}"} for n in range(3)]
+    queries = [{"_id": f"q{n}", "text": f"Query {n}"} for n in range(3)]
+    marks = [("q0", "d0", 2), ("q0", "d1", 0), ("q1", "d9", 1)]
+    judged = [{"query-id": query, "corpus-id": document, "score": score} for query, document, score in marks]
+    folder = tmp_path / "mteb" / "old"
+    mteb_set(
+        folder, {"corpus": {"corpus": corpus}, "query": {"queries": queries}, "qrels": {"test": judged, "dev": judged}}
+    )
+    words = ("build", "mteb", "--local", tmp_path, "--repo", "mteb/old")
+    done = run(*words, "--out", tmp_path / "out")
+    assert done.exit_code == 0 and re.search(r"query: no document is right +1", done.output), done.output
+    joined = TripletDataset.load(tmp_path / "out", "test")
+    assert len(joined) == 1
+    [link] = load_dataset(str(tmp_path / "out"), "triplets", split="test", cache_dir=str(tmp_path / "hf"))
+    corpus_rows = load_dataset(str(tmp_path / "out"), "corpus", split="test", cache_dir=str(tmp_path / "hf"))
+    texts_of = {row["id"]: row["content"][0]["text"] for row in corpus_rows}
+    assert [texts_of[one] for one in link["positive_ids"]] == ["Title 0\nText 0"]
+    assert [texts_of[one] for one in link["negative_ids"]] == ["Title 1\nText 1"] and len(texts_of) == 3
+
+    done = run(*words, "--split", "train", "--out", tmp_path / "no")
+    assert done.exit_code == 1 and "qrels: found the splits test, dev; choose with --split" in done.output
+    mteb_set(tmp_path / "mteb" / "other", {"corpus": {"corpus": corpus}})
+    done = run("build", "mteb", "--local", tmp_path, "--repo", "mteb/other", "--out", tmp_path / "no")
+    assert done.exit_code == 1 and "found the configs corpus, expected default or qrels" in done.output
+    done = run("build", "mteb", "--out", tmp_path / "no")
+    assert done.exit_code == 1 and "pass --repo with its repository" in done.output
+
+
+def test_an_import_is_private_and_carries_the_licence_that_was_given(tmp_path: Path) -> None:
+    export_dataset(texts(tmp_path / "source"), "beir", tmp_path / "out")
+    words = ("build", "import", "--layout", "beir", "--path", tmp_path / "out", "--license", "mit")
+    assert run(*words, "--out", tmp_path / "own").exit_code == 0
+    own = (tmp_path / "own" / "README.md").read_text(encoding="utf-8")
+    assert "license: mit" in own and "own_pages: true" in own and "Sample rows" not in own
+    assert "huggingface.co/datasets/beir" not in own and str(tmp_path) not in own
+    assert run(*words, "--public", "--out", tmp_path / "public").exit_code == 0
+    public = (tmp_path / "public" / "README.md").read_text(encoding="utf-8")
+    assert "own_pages" not in public and "Sample rows" in public
+
+
 @pytest.mark.parametrize(
     ("layout", "line"),
     [
         ("beir", "holds an image or a video and beir keeps texts alone: export to ms-swift"),
         ("sentence-transformers", "sentence-transformers keeps texts alone"),
         ("vlm2vec", "has 2 images and VLM2Vec's rows have one a side"),
-        ("coco", "expected one of beir, vlm2vec, ms-swift, sentence-transformers"),
+        ("mteb", "has 2 images and MTEB's rows have one: export to ms-swift"),
+        ("coco", "expected one of beir, mteb, vlm2vec, ms-swift, sentence-transformers"),
     ],
 )
 def test_what_a_layout_cannot_say_is_one_line_and_leaves_nothing(tmp_path: Path, layout: str, line: str) -> None:

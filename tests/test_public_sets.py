@@ -185,50 +185,6 @@ class TestMMEB:
             assert [documents[one] for one in row["negative_ids"]] == ["land 7", "land 8", "land 9"]
 
 
-def test_synthetic_triplets_by_task(tmp_path: Path) -> None:
-    repo = tmp_path / "hub" / "intfloat" / "mmE5-synthetic"
-    for name in ("Classification", "Retrieval", "VQA"):
-        row = {
-            "qry": f"Find {name}.",
-            "qry_image_path": "",
-            "pos_text": f"{name} found",
-            "pos_image_path": "LAION/1.jpg",
-        }
-        parquet(
-            repo / name / "train.parquet", [{**row, "neg_text": "another", "neg_image_path": "", "modality": "T2IT"}]
-        )
-    card(repo, {name: {"train": f"{name}/train.parquet"} for name in ("Classification", "Retrieval", "VQA")})
-    (repo / "images" / "LAION").mkdir(parents=True)
-    (repo / "images" / "LAION" / "1.jpg").write_bytes(picture(1))
-    done = build(tmp_path, "mme5")
-    assert done.exit_code == 0, done.output
-    assert {row["task"] for row in table(tmp_path, "queries", "train")} <= set(TASKS)
-    assert build(tmp_path, "mme5", "--subset", "VQA", out="one").exit_code == 0
-    [row] = table(tmp_path, "queries", "train", "one")
-    assert row["task"] == "image question answering"
-
-
-def test_the_nyx_authors_text_triplets(tmp_path: Path) -> None:
-    repo = tmp_path / "hub" / "SnowNation" / "Nyx-T2T-Data"
-    rows = [
-        {
-            "qry": f"Who built bridge {number}?",
-            "qry_image_path": [],
-            "pos_text": f"Bridge {number} was built by A.",
-            "pos_image_path": [],
-            "neg_text": [f"Bridge {number + 1} is old.", "Bridges cross rivers."],
-            "neg_image_path": [],
-            "ans": ["A"],
-        }
-        for number in range(3)
-    ]
-    parquet(repo / "musique" / "train.parquet", rows)
-    card(repo, {"musique": {"train": "musique/train.parquet"}})
-    assert build(tmp_path, "nyx-text", "--subset", "musique").exit_code == 0
-    assert [row["answers"] for row in table(tmp_path, "queries", "train")] == [["A"]] * 3
-    assert all(len(row["negative_ids"]) == 2 for row in table(tmp_path, "triplets", "train"))
-
-
 def mbeir(root: Path) -> None:
     repo = root / "hub" / "TIGER-Lab" / "M-BEIR"
     header = "query_modality\tcand_modality\tdataset_name\tdataset_id\tprompt_1\tprompt_2\tprompt_3\tprompt_4"

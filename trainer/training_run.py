@@ -68,6 +68,9 @@ def _train(trainer: NyxTrainer, run: RunArguments, checkpoint: str | None) -> No
         mark_whole(folder, run_settings(run.training, run_facts_of(run)))
     shown = [f"{name.removeprefix('eval_')} {value:.3f}" for name, value in scores.items() if _is_headline(name)]
     _tell(f"saved {folder}" + (": " + ", ".join(shown) if shown else ""))
+    # a process that leaves while others write, its group still open, may be aborted on its way out
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
 
 
 def _is_headline(metric: str) -> bool:

@@ -16,6 +16,7 @@ import yaml
 from datasets import Dataset, Features, Image, Value
 
 from nyx_hf.data_builders.loading import load_tables
+from nyx_hf.data_builders.ranking import stored_rows
 from nyx_hf.data_builders.schema import Row, matching_split
 
 _TEXT: dict[str, Any] = {"id": Value("string"), "text": Value("string")}
@@ -95,18 +96,12 @@ class _Joined:
         self._asked = {name: number for number, name in enumerate(self.queries["id"])}
 
     def __iter__(self) -> Iterator[tuple[Row, Row]]:
-        for link in rows_of(self.links):
+        for link in stored_rows(self.links):
             yield link, _row(self.queries, self._asked[link["query_id"]])
 
     def document(self, name: str) -> Sequence[Row]:
         content: Sequence[Row] = _row(self.corpus, self._documents[name])["content"]
         return content
-
-
-def rows_of(table: Dataset) -> Iterator[Row]:
-    """Iterates over a dataset's rows as they are stored."""
-    for batch in table.with_format("arrow").iter(256):
-        yield from batch.to_pylist()
 
 
 def _row(table: Dataset, number: int) -> Row:
@@ -120,7 +115,7 @@ def _beir(joined: _Joined, split: str, out: Path) -> int:
         path = out / f"{name}.jsonl"
         written = {json.loads(line)["_id"] for line in path.open(encoding="utf-8")} if path.is_file() else set()
         with path.open("a", encoding="utf-8") as file:
-            for row in rows_of(table):
+            for row in stored_rows(table):
                 if row["id"] not in written:
                     line = {"_id": row["id"], "title": "", "text": _only_text(row["content"], row["id"], "beir")}
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -140,9 +135,9 @@ def _mteb(joined: _Joined, split: str, out: Path) -> int:
     for config, table in (("corpus", joined.corpus), ("queries", joined.queries)):
         path = out / config / f"{joined.names[config]}.parquet"
         if not path.is_file():
-            shown = any(part["type"] != "text" for row in rows_of(table) for part in row["content"])
+            shown = any(part["type"] != "text" for row in stored_rows(table) for part in row["content"])
             features = _TEXT | (_IMAGE if shown else {}) | (_INSTRUCTION if config == "queries" else {})
-            _parquet(path, Features(features), (_mteb_row(row) for row in rows_of(table)))
+            _parquet(path, Features(features), (_mteb_row(row) for row in stored_rows(table)))
     judged = [(link["query_id"], link["positive_ids"]) for link, _ in joined]
     rows = ({"query-id": query, "corpus-id": one, "score": 1} for query, right in judged for one in right)
     _parquet(out / "default" / f"{split}.parquet", _JUDGEMENT, rows)

@@ -17,6 +17,7 @@ from PIL import Image
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from nyx_hf.data_builders.generators import Answer, GeneratorError, Request
+from nyx_hf.data_builders.image_scaling import scaled
 from nyx_hf.data_builders.schema import Row
 
 _NETWORK_ERROR: type[BaseException] = HfHubHTTPError.__bases__[0]  # httpx's base error, or httpx2's
@@ -179,16 +180,9 @@ class EndpointVLM:
 
 def image_uri(file: bytes, max_pixels: int) -> str:
     """Writes an image as a data URI, scaled down where it is larger than a server should get."""
+    file = scaled(file, max_pixels)
     with Image.open(io.BytesIO(file)) as image:
         kind = (image.format or "PNG").lower()
-        if image.width * image.height > max_pixels:
-            scale = (max_pixels / (image.width * image.height)) ** 0.5
-            size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
-            smaller = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
-            buffer = io.BytesIO()
-            kind = "jpeg" if kind == "jpeg" else "png"
-            smaller.save(buffer, format=kind, quality=92)
-            file = buffer.getvalue()
     return f"data:image/{kind};base64,{base64.b64encode(file).decode()}"
 
 

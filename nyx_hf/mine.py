@@ -17,8 +17,9 @@ from nyx_hf.data_builders.loading import load_tables
 from nyx_hf.data_builders.mining import Mined, MiningRules, mine
 from nyx_hf.data_builders.near_duplicates import find_duplicates
 from nyx_hf.data_builders.pages import content_hash
+from nyx_hf.data_builders.ranking import stored_items, stored_rows
 from nyx_hf.data_builders.schema import Row, matching_split
-from nyx_hf.data_builders.searching import Item, Searcher
+from nyx_hf.data_builders.searching import Searcher
 from nyx_hf.data_builders.writing import check_replaceable, write_dataset
 from nyx_hf.model_cards.dataset_card import OWN_PAGES, DatasetFacts, Source
 from nyx_hf.model_cards.licences import License
@@ -158,7 +159,7 @@ class _Split:
 
     def __init__(self, corpus: Dataset, queries: Dataset, links: Dataset, held_out: set[str]) -> None:
         self._corpus, self._held_out = corpus, held_out
-        self._links: list[Row] = list(_rows(links.select_columns(["query_id", "positive_ids", "negative_ids"])))
+        self._links: list[Row] = list(stored_rows(links.select_columns(["query_id", "positive_ids", "negative_ids"])))
         self._numbers = {name: number for number, name in enumerate(corpus["id"])}
         query_rows = {name: number for number, name in enumerate(queries["id"])}
         self._asked = queries.select([query_rows[link["query_id"]] for link in self._links])
@@ -171,7 +172,7 @@ class _Split:
 
     def mine(self, searcher: Searcher, rules: MiningRules, pool: Pool, near_duplicates: bool) -> Mined:
         """Ranks and filters."""
-        index = searcher.index(lambda: _items(self._asked), lambda: _items(self._corpus))
+        index = searcher.index(lambda: stored_items(self._asked), lambda: stored_items(self._corpus))
         twins, names = self._twins(near_duplicates), [link["query_id"] for link in self._links]
         return mine(index, self._right, rules, pools=self._pools(pool), twins=twins, names=names)
 
@@ -196,7 +197,7 @@ class _Split:
     def _twins(self, near: bool) -> list[np.ndarray]:
         """Finds, for each query, the documents that say the same as one of its positives."""
         groups: dict[Any, list[int]] = defaultdict(list)
-        keys: list[Any] = [content_hash(row["content"]) for row in _rows(self._corpus)]
+        keys: list[Any] = [content_hash(row["content"]) for row in stored_rows(self._corpus)]
         if near:
             repeats = find_duplicates(_as_blocks(self._corpus))
             keys = [keys[self._numbers[repeats.get(name, name)]] for name in self._corpus["id"]]
@@ -232,19 +233,9 @@ def _document(row_id: str) -> str:
     return row_id.split("#", 1)[0]
 
 
-def _rows(table: Dataset) -> Iterator[Row]:
-    """Iterates over rows as they are stored: images stay encoded."""
-    for batch in table.with_format("arrow").iter(256):
-        yield from batch.to_pylist()
-
-
-def _items(table: Dataset) -> Iterator[Item]:
-    return (Item(row["content"], row.get("instruction")) for row in _rows(table))
-
-
 def _as_blocks(table: Dataset) -> Iterator[Mapping[str, Any]]:
     """Gives documents as the near-duplicate search reads them; a video counts by its first frame."""
-    for row in _rows(table):
+    for row in stored_rows(table):
         parts: Iterable[Row] = row["content"]
         yield {"id": row["id"], "content": [_block(part) for part in parts]}
 

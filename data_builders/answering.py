@@ -1,11 +1,14 @@
 """Answering questions with documents: what is asked, what comes back, and who answers (Nyx §3.1, URAG)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from nyx_hf.data_builders.options import normal_answer
 from nyx_hf.data_builders.schema import Row
+
+_LETTER = re.compile(r"[(\[]?([A-Za-z])(?:[.):\]]+\s*|\s+|$)(.*)", re.S)
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,15 @@ def option_of(said: str, options: Sequence[str]) -> str | None:
         options: The choices.
 
     Returns:
-        The option, word for word; None where it is none of them, or could be two.
+        The option, word for word; None where it is none of them, or could be two: the letter of one is the words of
+        another.
     """
-    words = normal_answer(said)
-    same = [option for option in options if normal_answer(option) == words]
-    if len(same) == 1:
-        return same[0]
-    letter, _, rest = said.strip().lstrip("([").partition(" ")
-    place = ord(letter[0].upper()) - ord("A") if letter and letter.rstrip(".):]").isalpha() else -1
-    if len(letter.rstrip(".):]")) != 1 or not 0 <= place < len(options):
-        return None
-    return options[place] if not rest or normal_answer(rest) == normal_answer(options[place]) else None
+    said = said.strip()
+    meant = {option for option in options if option.strip() == said} or {
+        option for option in options if normal_answer(said) == normal_answer(option) != ""
+    }
+    if letter := _LETTER.fullmatch(said):
+        place, words = ord(letter[1].upper()) - ord("A"), normal_answer(letter[2])
+        if place < len(options) and words in ("", normal_answer(options[place])):
+            meant.add(options[place])
+    return meant.pop() if len(meant) == 1 else None

@@ -25,6 +25,7 @@ from nyx_hf.model_cards.dataset_card import DatasetFacts, Source
 
 TASKS = ("text→interleaved", "images→interleaved", "interleaved→interleaved")
 SPLITS = ("train", "test")
+FEEDBACK = "feedback"
 Code = tuple[int, int, int]
 CODES: tuple[Code, ...] = tuple(itertools.product(range(10), range(10), range(10)))  # 000 … 999
 
@@ -41,6 +42,9 @@ class DigitsConfig(datasets.BuilderConfig):
         image_size: Width and height of a scan in pixels, enlarged from 8 × 8.
         test_scans: How many of the 1,797 scans are kept for the test split alone.
         negatives: Hard negatives a triplet, the nearest codes first: other digits in one place where there are such.
+        feedback_documents: Records of a further split, `feedback`, at most 1000: each has a code of its own. They are
+            for a second stage of training.
+        feedback_scans: How many scans are kept for that split alone, where there is one.
     """
 
     seed: int = option(0, "Decides everything that is drawn.")
@@ -50,6 +54,8 @@ class DigitsConfig(datasets.BuilderConfig):
     image_size: int = option(28, "Pixels a side of a scan.")
     test_scans: int = option(300, "Scans kept for the test split alone, of 1,797.")
     negatives: int = option(2, "Hard negatives a triplet.")
+    feedback_documents: int = option(0, "Further records to train on, in a split of their own: for a second stage.")
+    feedback_scans: int = option(300, "Scans kept for that split alone.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,6 +65,8 @@ class DigitsConfig(datasets.BuilderConfig):
             "image_size": (8, None),
             "test_scans": (300, 1497),
             "negatives": (0, None),
+            "feedback_documents": (0, len(CODES)),
+            "feedback_scans": (300, 1197),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
@@ -68,6 +76,12 @@ class DigitsConfig(datasets.BuilderConfig):
             records = max(1, self.limit // len(TASKS))
             self.train_documents = min(self.train_documents, records)
             self.test_documents = min(self.test_documents, records)
+            self.feedback_documents = min(self.feedback_documents, records)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that there are."""
+        return (*SPLITS, FEEDBACK) if self.feedback_documents else SPLITS
 
 
 class DigitsBuilder(RetrievalBuilder):
@@ -79,8 +93,9 @@ class DigitsBuilder(RetrievalBuilder):
     BUILDER_CONFIGS = builder_configs(DigitsConfig)
 
     def splits(self) -> tuple[str, ...]:
-        """Gives `train` and `test`."""
-        return SPLITS
+        """Gives `train` and `test`, and `feedback` where it is asked for."""
+        splits: tuple[str, ...] = self.config.splits
+        return splits
 
     def make(self) -> Made:
         """Makes all rows."""
@@ -96,17 +111,19 @@ def build_digits(
     test_documents: int = 400,
     image_size: int = 28,
     negatives: int = 2,
+    feedback_documents: int = 0,
     overwrite: bool = False,
 ) -> Path:
     """Writes the handwritten records as a dataset folder.
 
     Args:
         out_dir: The folder to make.
-        seed: See `DigitsConfig`, as for the next four.
+        seed: See `DigitsConfig`, as for the next five.
         train_documents: Records to train on.
         test_documents: Records to test on.
         image_size: Pixels a side of a scan.
         negatives: Hard negatives a triplet.
+        feedback_documents: Records of the split `feedback`.
         overwrite: Whether a dataset that stands there may be replaced.
 
     Returns:
@@ -123,6 +140,7 @@ def build_digits(
         test_documents=test_documents,
         image_size=image_size,
         negatives=negatives,
+        feedback_documents=feedback_documents,
     )
     return builder.write(out_dir, overwrite=overwrite)
 
@@ -137,13 +155,13 @@ def make_digits(config: DigitsConfig) -> dict[str, dict[str, list[Row]]]:
         Rows by config and split.
     """
     rows: dict[str, dict[str, list[Row]]] = {"corpus": {}, "queries": {}, "triplets": {}}
-    scans = _scans(config)
-    for split in SPLITS:
+    scans = draw_scans(config)
+    for split in config.splits:
         rng = random.Random(f"{config.seed}/{split}")
-        if split == "test":
-            codes = rng.sample(CODES, config.test_documents)
-        else:
+        if split == "train":
             codes = rng.choices(CODES, k=config.train_documents)
+        else:
+            codes = rng.sample(CODES, config.test_documents if split == "test" else config.feedback_documents)
         records = [_record(f"{split}-d{number:05d}", code, scans[split], rng) for number, code in enumerate(codes)]
         rows["corpus"][split] = [{"id": record.id, "content": record.content} for record in records]
         rows["queries"][split], rows["triplets"][split] = _questions(split, records, scans[split], config, rng)
@@ -151,8 +169,13 @@ def make_digits(config: DigitsConfig) -> dict[str, dict[str, list[Row]]]:
 
 
 @dataclass(frozen=True)
-class _Scan:
-    """One handwritten digit: its number among the scans, and its picture as a stored image."""
+class Scan:
+    """One handwritten digit.
+
+    Attributes:
+        number: Its number among scikit-learn's 1,797.
+        image: Its picture as a stored image.
+    """
 
     number: int
     image: Row
@@ -169,17 +192,25 @@ class _Record:
     content: list[Row]
 
 
-def _scans(config: DigitsConfig) -> dict[str, dict[int, list[_Scan]]]:
-    """Draws the scans by split and digit; no scan is in both splits."""
+def draw_scans(config: DigitsConfig) -> dict[str, dict[int, list[Scan]]]:
+    """Draws the scans of a dataset.
+
+    Args:
+        config: The settings; `seed`, `image_size`, and the scans of each split decide.
+
+    Returns:
+        Scans by split and digit; no scan is in both splits.
+    """
     digits = load_digits()
     order = list(range(len(digits.target)))
     random.Random(f"{config.seed}/scans").shuffle(order)
-    shares = {"test": order[: config.test_scans], "train": order[config.test_scans :]}
-    drawn: dict[str, dict[int, list[_Scan]]] = {split: defaultdict(list) for split in SPLITS}
+    kept = config.test_scans + (config.feedback_scans if config.feedback_documents else 0)
+    shares = {"test": order[: config.test_scans], "train": order[kept:], FEEDBACK: order[config.test_scans : kept]}
+    drawn: dict[str, dict[int, list[Scan]]] = {split: defaultdict(list) for split in shares}
     for split, numbers in shares.items():
         for number in numbers:
             image = _picture(digits.images[number], config.image_size)
-            drawn[split][int(digits.target[number])].append(_Scan(number, image))
+            drawn[split][int(digits.target[number])].append(Scan(number, image))
     return drawn
 
 
@@ -191,7 +222,7 @@ def _picture(ink: np.ndarray, size: int) -> Row:
     return {"bytes": png.getvalue(), "path": None}
 
 
-def _record(record_id: str, code: Code, scans: dict[int, list[_Scan]], rng: random.Random) -> _Record:
+def _record(record_id: str, code: Code, scans: dict[int, list[Scan]], rng: random.Random) -> _Record:
     """Writes a record; who it is about is drawn apart from the code, and tells nothing about it."""
     person = draw_person(rng)
     before, after = (words.format(**person) for words in rng.choice(RECORDS))
@@ -201,7 +232,7 @@ def _record(record_id: str, code: Code, scans: dict[int, list[_Scan]], rng: rand
 
 
 def _questions(
-    split: str, records: Sequence[_Record], scans: dict[int, list[_Scan]], config: DigitsConfig, rng: random.Random
+    split: str, records: Sequence[_Record], scans: dict[int, list[Scan]], config: DigitsConfig, rng: random.Random
 ) -> tuple[list[Row], list[Row]]:
     """Asks for each record in three ways: queries and triplets."""
     by_code: dict[Code, list[_Record]] = defaultdict(list)
@@ -234,7 +265,7 @@ def _questions(
     return queries, triplets
 
 
-def _query(task: str, code: Code, shown: Sequence[_Scan], rng: random.Random) -> list[Row]:
+def _query(task: str, code: Code, shown: Sequence[Scan], rng: random.Random) -> list[Row]:
     """Writes a query for a code, of which `shown` are scans, in one of the three ways."""
     if task == "images→interleaved":
         return [_image(scan) for scan in shown]
@@ -282,13 +313,14 @@ def _text(text: str) -> Row:
     return {"type": "text", "text": text}
 
 
-def _image(scan: _Scan) -> Row:
+def _image(scan: Scan) -> Row:
     return {"type": "image", "image": scan.image}
 
 
 def _facts(config: DigitsConfig, made: dict[str, dict[str, list[Row]]]) -> DatasetFacts:
     """What the card says."""
-    names = ("seed", "train_documents", "test_documents", "image_size", "negatives")
+    names = ["seed", "train_documents", "test_documents", "image_size", "negatives"]
+    names += ["feedback_documents", "feedback_scans"] if config.feedback_documents else []
     options = " ".join(f"--{name.replace('_', '-')} {getattr(config, name)}" for name in names)
     tasks = Counter(str(row["task"]) for rows in made["queries"].values() for row in rows)
     return DatasetFacts(
@@ -312,7 +344,8 @@ def _facts(config: DigitsConfig, made: dict[str, dict[str, list[Row]]]) -> Datas
         counts={
             **{f"{split} documents": len(rows) for split, rows in made["corpus"].items()},
             **{f"queries, {task}": count for task, count in tasks.items()},
-            "train scans": 1797 - config.test_scans,
-            "test scans": config.test_scans,
+            **{
+                f"{split} scans": sum(map(len, scans.values())) for split, scans in draw_scans(config).items() if scans
+            },
         },
     )

@@ -85,10 +85,12 @@ class _Joined:
     """One split's triplets with the rows that they name, images encoded.
 
     Attributes:
+        tables: All tables, by config and split.
         names: The split's name by config: a corpus or queries may be shared by all.
     """
 
     def __init__(self, tables: Mapping[str, Mapping[str, Dataset]], split: str, images: _Images) -> None:
+        self.tables = tables
         self.names = {config: matching_split(config, table, split) for config, table in tables.items()}
         self.corpus, self.queries, self.links = (tables[config][name] for config, name in self.names.items())
         self.images = images
@@ -132,12 +134,11 @@ def _beir(joined: _Joined, split: str, out: Path) -> int:
 
 def _mteb(joined: _Joined, split: str, out: Path) -> int:
     """Writes configs `corpus`, `queries` and judgements (`default`); an image's place in its text is not kept."""
-    for config, table in (("corpus", joined.corpus), ("queries", joined.queries)):
-        path = out / config / f"{joined.names[config]}.parquet"
+    for config in ("corpus", "queries"):
+        splits, name = joined.tables[config], joined.names[config]
+        path = out / config / f"{name}.parquet"
         if not path.is_file():
-            shown = any(part["type"] != "text" for row in stored_rows(table) for part in row["content"])
-            features = _TEXT | (_IMAGE if shown else {}) | (_INSTRUCTION if config == "queries" else {})
-            _parquet(path, Features(features), (_mteb_row(row) for row in stored_rows(table)))
+            _parquet(path, _mteb_features(splits), (_mteb_row(row) for row in stored_rows(splits[name])))
     judged = [(link["query_id"], link["positive_ids"]) for link, _ in joined]
     rows = ({"query-id": query, "corpus-id": one, "score": 1} for query, right in judged for one in right)
     _parquet(out / "default" / f"{split}.parquet", _JUDGEMENT, rows)
@@ -150,13 +151,25 @@ def _mteb(joined: _Joined, split: str, out: Path) -> int:
     return len(judged)
 
 
+def _mteb_features(splits: Mapping[str, Dataset]) -> Features:
+    """Gives the columns that some row of some split fills: a config has the same in all of its splits."""
+    features = dict(_TEXT)
+    for row in (row for table in splits.values() for row in stored_rows(table)):
+        if any(part["type"] != "text" for part in row["content"]):
+            features |= _IMAGE
+        if row.get("instruction"):
+            features |= _INSTRUCTION
+    return Features(features)
+
+
 def _mteb_row(row: Row) -> Row:
+    """Lays out a row; mteb reads no null but that of an image, so texts that are not there are empty."""
     images = [_image(part, row["id"], "mteb") for part in row["content"] if part["type"] != "text"]
     if len(images) > 1:
         raise ExportError(f"{row['id']} has {len(images)} images and MTEB's rows have one: export to ms-swift")
     text = "\n\n".join(part["text"].strip() for part in row["content"] if part["type"] == "text")
     image = {"bytes": images[0], "path": None} if images else None
-    return {"id": row["id"], "text": text, "image": image, "instruction": row.get("instruction")}
+    return {"id": row["id"], "text": text, "image": image, "instruction": row.get("instruction") or ""}
 
 
 def _vlm2vec(joined: _Joined, split: str, out: Path) -> int:

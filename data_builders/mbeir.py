@@ -92,7 +92,10 @@ class MBEIRBuilder(PublicBuilder):
         config = self.config
         if config.task == UNION or config.pool == "global":
             return f"cand_pool/global/mbeir_union_{config.split}_cand_pool.jsonl"
-        return f"cand_pool/local/mbeir_{task_named(config.task).name}_cand_pool.jsonl"
+        task = task_named(config.task)
+        # MSCOCO alone has a pool for each split that it is evaluated on
+        part = f"_{config.split}" if task.dataset == "mscoco" and config.split != "train" else ""
+        return f"cand_pool/local/mbeir_{task.name}{part}_cand_pool.jsonl"
 
     def _lines(self, upstream: Upstream, path: str, keys: tuple[str, ...]) -> Iterator[Row]:
         with upstream.file(self.repository, path).open(encoding="utf-8") as file:

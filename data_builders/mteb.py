@@ -62,7 +62,7 @@ class MTEBBuilder(PublicBuilder):
                     _content(row),
                     right,
                     wrong,
-                    instruction=row.get("instruction"),
+                    instruction=row.get("instruction") or None,
                     task=self.config.task,
                     source=self.repository,
                     id=name,

@@ -11,6 +11,7 @@ from nyx_hf.data_builders.asking import Asking
 from nyx_hf.data_builders.boilerplate import Boilerplate, find_boilerplate
 from nyx_hf.data_builders.chunking import Chunker
 from nyx_hf.data_builders.generators import PAIR, PairGenerator
+from nyx_hf.data_builders.held_out import document_of
 from nyx_hf.data_builders.image_quality import ImageQuality
 from nyx_hf.data_builders.near_duplicates import find_duplicates
 from nyx_hf.data_builders.nyxqa_config import NyxQAConfig
@@ -143,11 +144,6 @@ class Pipeline:
         leaders = {document: groups.get(document, document) for document in documents}
         assigned = split_documents(sorted(set(leaders.values())), parse_shares(self._config.shares), self._config.seed)
         return {document: assigned[leader] for document, leader in leaders.items()}
-
-
-def document_of(row_id: str) -> str:
-    """Gives the document that a page's or chunk's id names: all before the first `#`."""
-    return row_id.split("#", 1)[0]
 
 
 def _reasons(dropped: Counter[str]) -> str:

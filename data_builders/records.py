@@ -4,6 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +12,9 @@ from nyx_hf.data_builders.checks import checked_rows
 from nyx_hf.data_builders.pages import content_hash
 from nyx_hf.data_builders.row_file import RowFile
 from nyx_hf.data_builders.schema import FEATURES, Row, SchemaError
+
+GRADES = "graded judgements"
+"""The scorer of triplets whose positive scores are the benchmark's own grades."""
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Record:
         task: RzenEmbed's task, or another name that groups alike queries.
         source: The upstream set that it comes from.
         id: Its id upstream; numbered where it has none.
+        grades: How right each positive is, where judgements are graded; the triplets' positive scores then.
     """
 
     query: Sequence[Row]
@@ -38,6 +43,7 @@ class Record:
     task: str | None = None
     source: str | None = None
     id: str | None = None
+    grades: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -166,17 +172,22 @@ class Spool:
             "source": record.source,
         }
         [query] = checked_rows("queries", split, [query])
-        positives = list(dict.fromkeys(self.document(split, content) for content in record.positives))
+        positives: dict[str, float] = {}  # of equal documents the highest grade counts
+        for content, grade in zip(record.positives, record.grades or repeat(1.0), strict=False):
+            document = self.document(split, content)
+            positives[document] = max(grade, positives.get(document, grade))
         negatives = dict.fromkeys(self.document(split, content) for content in record.negatives)
         known.add(query_id)
         self.counts[f"queries, {_modality(record.query)}"] += 1
         self._file("queries", split).add(query)
         if positives:
-            link = {
+            link: Row = {
                 "query_id": query_id,
-                "positive_ids": positives,
+                "positive_ids": list(positives),
                 "negative_ids": [one for one in negatives if one not in positives],
             }
+            if record.grades is not None:
+                link |= {"positive_scores": list(positives.values()), "scorer": GRADES}
             [link] = checked_rows("triplets", split, [link])
             self._file("triplets", split).add(link)
 

@@ -60,7 +60,7 @@ class VisualDocumentsConfig(PublicSettings, datasets.BuilderConfig):
 
 
 class VisualDocumentsBuilder(PublicBuilder):
-    """One set of visual documents; its whole corpus is kept, and grades above zero are right."""
+    """One set of visual documents; its whole corpus is kept, grades above zero are right, and the grades are kept."""
 
     NAME = "visual-documents"
     SUMMARY = "MMEB-V2's visual documents (ViDoRe, ViDoRe-V2, VisRAG, ViDoSeek, MMLongBench): page images and queries."
@@ -80,27 +80,29 @@ class VisualDocumentsBuilder(PublicBuilder):
     def records(self, split: str, upstream: Upstream) -> Iterator[Record | Dropped]:
         """Reads the queries with the pages that are right for them."""
         repository, name = self.repository, self.config.subset
-        judged: dict[str, list[str]] = defaultdict(list)
+        judged: dict[str, dict[str, float]] = defaultdict(dict)
         for row in upstream.rows(repository, "qrels", self._split(), ("query-id", "corpus-id", "score")):
             if row["score"] > 0:
-                judged[str(row["query-id"])].append(str(row["corpus-id"]))
-        wanted = {one for ids in judged.values() for one in ids}
+                pages_of, page = judged[str(row["query-id"])], str(row["corpus-id"])
+                pages_of[page] = max(float(row["score"]), pages_of.get(page, 0.0))  # as the benchmark reads repeats
+        wanted = {one for grades in judged.values() for one in grades}
         pages = {number: content for number, content in self._pages(upstream) if number in wanted}
         columns = ("query-id", "query", *(("language",) if self.config.language else ()))
         for row in upstream.rows(repository, "queries", self._split(), columns):
             if self.config.language and row["language"] != self.config.language:
                 continue
-            right = [pages[one] for one in judged.get(str(row["query-id"]), []) if one in pages]
-            if not right:
+            grades = {one: grade for one, grade in judged.get(str(row["query-id"]), {}).items() if one in pages}
+            if not grades:
                 yield Dropped("query: no page is right for it")
                 continue
             yield Record(
                 [{"type": "text", "text": row["query"]}],
-                right,
+                [pages[one] for one in grades],
                 instruction=INSTRUCTION,
                 task=group_of(name).task,
                 source=name,
                 id=str(row["query-id"]),
+                grades=list(grades.values()),
             )
 
     def documents(self, split: str, upstream: Upstream) -> Iterator[list[Row]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from string import ascii_uppercase
 from typing import Any
 
 from nyx_hf.data_builders.answering import Question, Reply, option_of
@@ -12,9 +13,7 @@ from nyx_hf.data_builders.prompts import asked_again
 from nyx_hf.data_builders.schema import Row
 from nyx_hf.data_builders.vlm_cache import CachedVLM
 
-VERSION = 1
-"""Grows with every change of the prompt."""
-
+_LETTERS = ascii_uppercase
 _ROLE = "You answer questions. You answer with JSON alone."
 _DOCUMENTS = "These documents may help; they may also be wrong ones, or say nothing of the question."
 _OPEN = (
@@ -92,10 +91,10 @@ def _request(question: Question, documents: Sequence[Sequence[Row]], budget: Con
     content += [_text("Question:"), *budget.shown(question.query)]
     answer: dict[str, Any] = {"type": "string", "minLength": 1}
     if question.options:
-        letters = [chr(ord("A") + place) for place in range(len(question.options))]
+        letters = _LETTERS[: len(question.options)]
         lines = [f"{letter}. {option}" for letter, option in zip(letters, question.options, strict=True)]
         content.append(_text("\n".join(["Options:", *lines])))
-        answer = {"type": "string", "enum": letters}
+        answer = {"type": "string", "enum": list(letters)}
     content.append(_text(_CHOICE if question.options else _OPEN))
     schema = {
         "type": "object",
@@ -116,9 +115,11 @@ def _reply(answer: Answer, question: Question, schema: dict[str, Any], cut: dict
         said = answer.text.strip()
         if "{" in said or "\n" in said or not said:
             return Reply(None, str(error), cut)
+        option = option_of(said, question.options or [])
+    else:  # the schema knows no answer but the letters
+        option = question.options[_LETTERS.index(said)] if question.options else None
     if not question.options:
         return Reply(said, cut=cut)
-    option = option_of(said, question.options)
     return Reply(option, None if option is not None else "answer: none of the options", cut)
 
 

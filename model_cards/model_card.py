@@ -1,6 +1,6 @@
 """The card of a retriever or of an adapter, made from facts that training and evaluation know."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Literal
@@ -140,7 +140,7 @@ def model_card(facts: ModelFacts) -> ModelCard:
         datasets=[source.repo_or_name for source in facts.datasets if "/" in source.repo_or_name] or None,
         tags=_tags(facts),
         model_name=facts.name.rsplit("/", 1)[-1],
-        eval_results=_eval_results(facts) or None,
+        eval_results=eval_results(facts.metrics) or None,
     )
     if not facts.metrics:
         del data.model_name  # it is the title of a model-index, and there is none
@@ -211,6 +211,26 @@ def metrics_table(metrics: list[Metric]) -> str:
     return table(("data", "dimensions", *names), body)
 
 
+def eval_results(metrics: Sequence[Metric]) -> list[EvalResult]:
+    """Turns metrics into the entries of the Hub's model-index."""
+    return [
+        EvalResult(
+            task_type="information-retrieval",
+            task_name="Information Retrieval",
+            dataset_type=metric.dataset,
+            dataset_name=metric.dataset.rsplit("/", 1)[-1],
+            dataset_config=metric.config,
+            dataset_split=metric.split,
+            dataset_revision=metric.revision,
+            metric_type=metric.name.lower().replace("@", "_at_"),
+            metric_name=metric.name if metric.dim is None else f"{metric.name} at {metric.dim} dimensions",
+            metric_value=round(metric.value, 6),
+            metric_args=None if metric.dim is None else {"truncate_dim": metric.dim},
+        )
+        for metric in metrics
+    ]
+
+
 def _template(head: str) -> str:
     """Joins the part that says what it is and how to use it with the part that says how it was trained."""
     return (TEMPLATES / head).read_text(encoding="utf-8") + (TEMPLATES / "training.md").read_text(encoding="utf-8")
@@ -246,26 +266,6 @@ def _tags(facts: ModelFacts) -> list[str]:
     if len(facts.dims) > 1:
         tags.append("matryoshka")
     return list(dict.fromkeys([*tags, *facts.tags]))
-
-
-def _eval_results(facts: ModelFacts) -> list[EvalResult]:
-    """Turns the metrics into the entries of the Hub's model-index."""
-    return [
-        EvalResult(
-            task_type="information-retrieval",
-            task_name="Information Retrieval",
-            dataset_type=metric.dataset,
-            dataset_name=metric.dataset.rsplit("/", 1)[-1],
-            dataset_config=metric.config,
-            dataset_split=metric.split,
-            dataset_revision=metric.revision,
-            metric_type=metric.name.lower().replace("@", "_at_"),
-            metric_name=metric.name if metric.dim is None else f"{metric.name} at {metric.dim} dimensions",
-            metric_value=round(metric.value, 6),
-            metric_args=None if metric.dim is None else {"truncate_dim": metric.dim},
-        )
-        for metric in facts.metrics
-    ]
 
 
 def _linked(name: str) -> str:

@@ -33,6 +33,7 @@ _PUBLIC = {
     "SentenceTransformerLoss": "nyx_hf.trainer.loss_sentence_transformers",
     "Temperature": "nyx_hf.trainer.loss_temperature",
     "TripletDataset": "nyx_hf.data_builders.triplets",
+    "URAG": "nyx_hf.urag",
     "load_adapter": "nyx_hf.trainer.adapter_loading",
     "push_to_hub": "nyx_hf.hub",
     "to_sentence_transformers": "nyx_hf.data_builders.triplets",

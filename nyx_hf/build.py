@@ -110,7 +110,22 @@ def shown_command(words: Sequence[str]) -> str:
     Returns:
         One line; of every path, also behind `html:`, only the last part is left.
     """
-    return shlex.join(_without_path(word) for word in words)
+    return shlex.join(",".join(map(_without_path, word.split(","))) for word in words)
+
+
+def add_options(parser: argparse.ArgumentParser, config: Any) -> None:
+    """Makes the fields of a dataclass of settings the options of a parser.
+
+    Args:
+        parser: The parser.
+        config: The dataclass; what `option` makes of a field gives its help.
+    """
+    hints = get_type_hints(config)
+    for one in options_of(config):
+        default = one.default if one.default is not MISSING else one.default_factory()
+        said = "required" if default == "" else f"default: {'none' if default is None else default}"
+        shown = f"{one.metadata.get('help', '')} [{said}]".replace("%", "%%")
+        parser.add_argument(f"--{one.name.replace('_', '-')}", help=shown.strip(), **_kind_of(hints[one.name]))
 
 
 def _without_path(word: str) -> str:
@@ -132,13 +147,7 @@ def _parser(builder: type[RetrievalBuilder]) -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    config: Any = builder.BUILDER_CONFIG_CLASS
-    hints = get_type_hints(config)
-    for one in options_of(config):
-        default = one.default if one.default is not MISSING else one.default_factory()
-        said = "required" if default == "" else f"default: {'none' if default is None else default}"
-        shown = f"{one.metadata.get('help', '')} [{said}]".replace("%", "%%")
-        parser.add_argument(f"--{one.name.replace('_', '-')}", help=shown.strip(), **_kind_of(hints[one.name]))
+    add_options(parser, builder.BUILDER_CONFIG_CLASS)
     return parser
 
 

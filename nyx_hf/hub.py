@@ -69,8 +69,8 @@ def push_to_hub(
     api = HfApi(token=token, library_name="nyx_hf", library_version=__version__)
     repo_type = "dataset" if ready.kind == "dataset" else "model"
     branch = revision or constants.DEFAULT_REVISION
-    with _in_one_line(repo_id, token):
-        _open_repo(api, repo_id, repo_type, private, create)
+    with in_one_line(repo_id, token):
+        open_repo(api, repo_id, repo_type, private, create)
         if ready.own_pages and private is None and not api.repo_info(repo_id, repo_type=repo_type).private:
             raise HubError(
                 f"{repo_id} is public, and {folder} is made from its maker's own pages: push it with --public "
@@ -86,12 +86,12 @@ def push_to_hub(
             parent_commit=parent,  # the Hub refuses if someone else pushed in between
         )
     if tag is not None:
-        with _in_one_line(repo_id, token, done=f"{commit.oid[:10]} is up, but its tag {tag!r} is not: "):
+        with in_one_line(repo_id, token, done=f"{commit.oid[:10]} is up, but its tag {tag!r} is not: "):
             api.create_tag(repo_id, tag=tag, revision=commit.oid, repo_type=repo_type)
     return commit
 
 
-def _open_repo(api: HfApi, repo_id: str, repo_type: str, private: bool | None, create: bool) -> None:
+def open_repo(api: HfApi, repo_id: str, repo_type: str, private: bool | None, create: bool) -> None:
     """Makes the repository if it is missing, and sees that an existing one has the visibility that was asked for."""
     try:
         info = api.repo_info(repo_id, repo_type=repo_type)
@@ -134,7 +134,7 @@ def _operations(
 
 
 @contextmanager
-def _in_one_line(repo_id: str, token: str, done: str = "") -> Iterator[None]:
+def in_one_line(repo_id: str, token: str, done: str = "") -> Iterator[None]:
     """Turns whatever the Hub or the network raises into one line that says what to do, without the token."""
     try:
         yield

@@ -3,16 +3,15 @@
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from datasets import Dataset
-from huggingface_hub import DatasetCard, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from tabulate import tabulate
 
+from nyx_hf.data_builders.held_out import document_of, held_out_documents
 from nyx_hf.data_builders.loading import load_tables
 from nyx_hf.data_builders.mining import Mined, MiningRules, mine
 from nyx_hf.data_builders.near_duplicates import find_duplicates
@@ -21,8 +20,8 @@ from nyx_hf.data_builders.ranking import stored_items, stored_rows
 from nyx_hf.data_builders.schema import Row, matching_split
 from nyx_hf.data_builders.searching import Searcher
 from nyx_hf.data_builders.writing import check_replaceable, write_dataset
-from nyx_hf.model_cards.dataset_card import OWN_PAGES, DatasetFacts, Source
-from nyx_hf.model_cards.licences import License
+from nyx_hf.derived import inherited_facts
+from nyx_hf.model_cards.dataset_card import DatasetFacts
 from nyx_hf.plots import score_histogram
 
 Pool = Literal["global", "task", "source"]
@@ -115,8 +114,9 @@ def mine_dataset(
     for split, links in tables["triplets"].items():
         corpus = tables["corpus"][matching_split("corpus", tables["corpus"], split)]
         queries = tables["queries"][matching_split("queries", tables["queries"], split)]
-        others = () if split != "train" or len(tables["corpus"]) > 1 else set(tables["triplets"]) - {split}
-        found = _Split(corpus, queries, links, _documents(tables["triplets"][other] for other in others))
+        shared = split == "train" and len(tables["corpus"]) == 1
+        held_out = held_out_documents(tables["triplets"], split) if shared else set()
+        found = _Split(corpus, queries, links, held_out)
         mined = found.mine(searcher, rules, pool, near_duplicates)
         gathered.add(mined)
         triplets[split] = list(found.rows(mined, rules, searcher.name, gathered.dropped))
@@ -213,7 +213,7 @@ class _Split:
         everything = np.arange(len(self._links))
         if pool == "global" and not self._held_out:
             return [(everything, None)]
-        open_rows = {row for name, row in self._numbers.items() if _document(name) not in self._held_out}
+        open_rows = {row for name, row in self._numbers.items() if document_of(name) not in self._held_out}
         if pool == "global":
             return [(everything, np.array(sorted(open_rows)))]
         asked: dict[Any, list[int]] = defaultdict(list)
@@ -222,15 +222,6 @@ class _Split:
             asked[kind].append(number)
             named[kind] |= {self._numbers[one] for one in [*link["positive_ids"], *(link["negative_ids"] or [])]}
         return [(np.array(numbers), np.array(sorted(named[kind] & open_rows))) for kind, numbers in asked.items()]
-
-
-def _documents(tables: Iterable[Dataset]) -> set[str]:
-    """Names the documents that triplets call right."""
-    return {_document(one) for table in tables for ids in table["positive_ids"] for one in ids}
-
-
-def _document(row_id: str) -> str:
-    return row_id.split("#", 1)[0]
 
 
 def _as_blocks(table: Dataset) -> Iterator[Mapping[str, Any]]:
@@ -248,43 +239,15 @@ def _block(part: Row) -> Row:
 def _facts(
     dataset: str, revision: str | None, searcher: Searcher, dropped: Counter[str], command: str | None
 ) -> DatasetFacts:
-    """Says on the new card what the old one said of licence and privacy, and how negatives were found."""
-    card = _card(dataset, revision)
-    name = Path(dataset).resolve().name if Path(dataset).is_dir() else dataset.rsplit("/", 1)[-1]
-    licence = License(str(card.get("license") or "unknown"), card.get("license_name"), card.get("license_link"))
-    url = "" if Path(dataset).is_dir() else f"https://huggingface.co/datasets/{dataset}"
-    title = str(card.get("pretty_name") or name)
-    return DatasetFacts(
-        name=f"{name}-hard",
-        pretty_name=f"{title}, hard negatives",
-        summary=f"{title}, with hard negatives found by `{searcher.name}`, whose scores are kept for distillation.\n\n"
-        "![Scores of positives and negatives](images/scores.png)",
-        configs={},
-        default_config="preview",
-        sources=[Source(title, url, licence)],
-        revisions={"retriever": searcher.name, **({} if revision is None else {dataset: revision})},
+    """Says on the new card what the old one said, and how negatives were found."""
+    old = inherited_facts(dataset, revision)
+    return replace(
+        old,
+        name=f"{old.name}-hard",
+        pretty_name=f"{old.pretty_name}, hard negatives",
+        summary=f"{old.pretty_name}, with hard negatives found by `{searcher.name}`, whose scores are kept for "
+        "distillation.\n\n![Scores of positives and negatives](images/scores.png)",
+        revisions={"retriever": searcher.name, **old.revisions},
         dropped=dict(dropped.most_common()),
         command=command,
-        language=_listed(card.get("language")) or ["en"],
-        aliases={"mcqa": "queries"} if "mcqa" in _configs(card) else {},
-        own_pages=bool(card.get(OWN_PAGES)),
     )
-
-
-def _card(dataset: str, revision: str | None) -> dict[str, Any]:
-    """Reads the metadata of a dataset's card; empty where it has none."""
-    path = Path(dataset) / "README.md"
-    if not Path(dataset).is_dir():
-        try:
-            path = Path(hf_hub_download(dataset, "README.md", repo_type="dataset", revision=revision))
-        except (EntryNotFoundError, LocalEntryNotFoundError):
-            return {}
-    return DatasetCard.load(path).data.to_dict() if path.is_file() else {}
-
-
-def _configs(card: Mapping[str, Any]) -> set[Any]:
-    return {config.get("config_name") for config in card.get("configs") or [] if isinstance(config, Mapping)}
-
-
-def _listed(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value or [])

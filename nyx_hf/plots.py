@@ -85,7 +85,7 @@ def loss_curve(points: Sequence[tuple[int, float]], path: str | Path) -> Path:
     )  # fmt: skip
     axes.set_ylim(bottom=min(0.0, float(losses.min())) - 0.04 * float(np.ptp(losses)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def recall_by_dimension(
@@ -136,7 +136,7 @@ def recall_by_dimension(
         labelcolor="linecolor",
         handlelength=1.2,
     )
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def score_histogram(positives: Sequence[float], negatives: Sequence[float], scorer: str, path: str | Path) -> Path:
@@ -160,7 +160,7 @@ def score_histogram(positives: Sequence[float], negatives: Sequence[float], scor
             axes.hist(scores, bins=bins, weights=weights, color=color, alpha=0.55, label=f"{len(scores):,} {label}")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def gallery(
@@ -213,7 +213,7 @@ def gallery(
         for card, block in zip(row, row_blocks, strict=True):
             _draw_card(axes, card, block, _MARGIN + card.column * (cell + _GUTTER), top, cell, height)
         top += height + _GUTTER
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def readme_gallery(examples: Sequence[Example], path: str | Path) -> Path:
@@ -312,8 +312,16 @@ def _spoken(metric: str) -> str:
     return f"{spoken}@{cut}" if cut else spoken
 
 
-def _save(figure: Figure, path: str | Path) -> Path:
-    """Writes a PNG beside its place and renames it, so that no half of a picture is left."""
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Writes a PNG beside its place and renames it, so that no half of a picture is left.
+
+    Args:
+        figure: What was drawn.
+        path: The PNG file to write.
+
+    Returns:
+        The file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")

@@ -47,7 +47,7 @@ def load_searcher(
     """
     if name == "bm25":
         return LexicalSearcher()
-    return DenseSearcher(load_encoder(name, revision, device), cache_dir or EMBEDDINGS, batch_size)
+    return DenseSearcher(load_encoder(name, revision, device), cache_dir or EMBEDDINGS, batch_size, device)
 
 
 def load_encoder(name: str, revision: str | None = None, device: str | None = None) -> Encoder:
@@ -65,7 +65,7 @@ def load_encoder(name: str, revision: str | None = None, device: str | None = No
         ValueError: If it is neither one of ours nor one of sentence-transformers'.
     """
     folder = Path(name)
-    commit = _folder_hash(folder) if folder.is_dir() else commit_of(name, revision or "main", "model")
+    commit = folder_hash(folder) if folder.is_dir() else commit_of(name, revision or "main", "model")
     shown = folder.resolve().name if folder.is_dir() else name
     try:
         if _is_ours(name, commit):
@@ -139,8 +139,15 @@ def _is_ours(name: str, commit: str | None) -> bool:
     return file.is_file() and "nyx" in json.loads(file.read_text(encoding="utf-8"))
 
 
-def _folder_hash(folder: Path) -> str:
-    """Tells a local model by its files: the same wherever it is copied to. Of weights their ends and size will do."""
+def folder_hash(folder: Path) -> str:
+    """Tells a local model by its files: the same wherever it is copied to. Of weights their ends and size will do.
+
+    Args:
+        folder: The model's folder.
+
+    Returns:
+        The first twelve hexadecimal digits of a hash.
+    """
     digest = hashlib.sha256()
     files = (path for path in folder.rglob("*") if path.suffix in (".safetensors", ".json", ".bin", ".txt", ".py"))
     for path in sorted(files, key=lambda path: path.relative_to(folder).as_posix()):

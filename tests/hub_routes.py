@@ -25,8 +25,8 @@ class AnswerError(Exception):
         self.status, self.code = status, code
 
 
-_REPO = r"/api/(?P<kind>model|dataset)s/(?P<name>[^/]+/[^/]+)"
-_FILE = r"/(?P<kind>datasets/)?(?P<name>[^/]+/[^/]+)"
+_REPO = r"/api/(?P<kind>model|dataset|space)s/(?P<name>[^/]+/[^/]+)"
+_FILE = r"/(?P<kind>(?:dataset|space)s/)?(?P<name>[^/]+/[^/]+)"
 ROUTES = [
     ("GET", r"/api/whoami-v2", "whoami"),
     ("POST", r"/api/repos/create", "create"),
@@ -145,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
             raise AnswerError(409, "You already created this repo")
         private = bool(wanted.get("private")) or wanted.get("visibility") == "private"
         self.server.create(kind, name, private)
-        self.answer({"url": f"{self.server.url}/{'datasets/' if kind == 'dataset' else ''}{name}", "name": name})
+        self.answer({"url": f"{self.server.url}/{'' if kind == 'model' else f'{kind}s/'}{name}", "name": name})
 
     def validate(self) -> None:
         self.answer({"errors": [], "warnings": []})
@@ -252,7 +252,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer({})
 
     def resolve(self, name: str, revision: str, path: str, kind: str = "model") -> None:
-        repo = self.repo("dataset" if kind.startswith("dataset") else "model", name)
+        repo = self.repo(kind.removesuffix("s/"), name)
         sha, tree = self.snapshot(repo, revision)
         if path not in tree:
             headers = {"X-Repo-Commit": sha, "X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"}

@@ -2,13 +2,13 @@
 
 import json
 import re
-import shlex
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from conftest import noise_image
+from doc_pages import Page, check_command
 from typer.testing import CliRunner
 
 from nyx_hf.cli import app
@@ -19,31 +19,22 @@ from nyx_hf.data_builders.registry import BUILDERS, find_builder
 from nyx_hf.data_builders.video_text import VideoTextBuilder
 from nyx_hf.mine import PRESETS
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
-
-
-def table(head: str) -> list[list[str]]:
-    """Rows of the table whose first column is so called."""
-    found = re.search(rf"^\| {re.escape(head)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE, re.M)
-    assert found is not None, head
-    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in found[1].splitlines()]
+PAGE = Page("data.md")
 
 
 def test_the_builders_are_the_ones_there_are() -> None:
-    told = {row[0].strip(" `"): row[1].strip(" |") for row in table("builder")}
+    told = {row[0].strip("`"): row[1] for row in PAGE.table("builder")}
     assert told == {name: find_builder(name).SUMMARY for name in BUILDERS}
 
 
 def test_layouts_are_the_ones_there_are() -> None:
-    rows = {row[0].strip(" `"): row[2].strip(" |") for row in table("layout")}
+    rows = {row[0].strip("`"): row[2] for row in PAGE.table("layout")}
     assert set(rows) == {*_READERS, "mteb"}  # that one is a builder of its own
     assert {name for name, out in rows.items() if out != "—"} == set(LAYOUTS)
 
 
 def test_mining_presets_are_the_ones_there_are() -> None:
-    [said] = [row[1] for row in table("option") if "--preset" in row[0]]
+    [said] = [row[1] for row in PAGE.table("option") if "--preset" in row[0]]
     assert set(re.findall(r"`([a-z-]+)`:", said)) == set(PRESETS)
 
 
@@ -52,7 +43,7 @@ def test_every_option_that_is_named_is_one() -> None:
     known = {f"--{one.name.replace('_', '-')}" for name in BUILDERS for one in options_of_builder(name)}
     for command in ("build", "mine", "export"):
         known |= set(re.findall(r"--[\w-]+", CliRunner().invoke(app, [command, "--help"]).output))
-    named = set(re.findall(r"(?<!\w)--[a-z][\w-]+", PAGE)) - {"--repo-type", "--local-dir"}
+    named = set(re.findall(r"(?<!\w)--[a-z][\w-]+", PAGE.text)) - {"--repo-type", "--local-dir"}
     assert named and named <= known, named - known
 
 
@@ -60,32 +51,23 @@ def options_of_builder(name: str) -> tuple[object, ...]:
     return options_of(find_builder(name).BUILDER_CONFIG_CLASS)
 
 
-@pytest.mark.parametrize(
-    "line", [line for language, code in BLOCKS if language == "bash" for line in code.splitlines()]
-)
+@pytest.mark.parametrize("line", PAGE.commands())
 def test_every_command_is_one(line: str) -> None:
     """Known words and options; the README's own are run, tests/test_nyxqa.py and tests/test_mining.py run the rest."""
-    program, command, *words = shlex.split(line)
-    assert program == "nyx-hf" and command in ("build", "mine", "export")
-    given = {word for word in words if word.startswith("--")}
-    if command == "build" and words[0] not in ("--list", "NAME"):
-        help_page = CliRunner().invoke(app, ["build", words[0], "--help"]).output
-    else:
-        help_page = CliRunner().invoke(app, [command, "--help"]).output + " --help"
-    assert given <= set(re.findall(r"--[\w-]+", help_page)), line
+    check_command(line)
 
 
 def test_the_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    [code] = [code for language, code in BLOCKS if language == "python"]
+    [code] = PAGE.code("python")
     with redirect_stdout(StringIO()) as printed:
         exec(compile(code, "docs/data.md", "exec"), {})
     assert "'type': 'image'" in printed.getvalue() and "IterableDataset" in printed.getvalue()
 
 
 def test_the_three_kinds_of_video_rows_are_read(tmp_path: Path) -> None:
-    [code] = [code for language, code in BLOCKS if language == "json"]
+    [code] = PAGE.code("json")
     rows = [json.loads(line) for line in code.splitlines()]
     for row in rows:
         frames = tmp_path / row["video"]

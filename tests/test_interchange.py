@@ -118,9 +118,35 @@ def test_mteb_s_layout_goes_out_and_comes_back(tmp_path: Path) -> None:
         assert back == wanted
     queries = load_dataset(str(tmp_path / "back-pictures"), "queries", split="train", cache_dir=str(tmp_path / "hf"))
     assert queries["instruction"][0] == "Find it."
+    assert set(configs["queries"]["train"].features) == {"id", "text", "image", "instruction"}
     assert (
         len(load_dataset(str(tmp_path / "back-texts"), "corpus", split="train", cache_dir=str(tmp_path / "hf"))) == 6
     )
+
+
+def test_mteb_s_configs_have_the_same_columns_in_every_split_and_no_nulls_but_images(tmp_path: Path) -> None:
+    picture_of = {"type": "image", "image": noise_image(20, 20, 1)}
+    corpus = {"train": [{"id": "d0", "content": text("Words.")}], "test": [{"id": "d1", "content": [picture_of]}]}
+    queries = {
+        "train": [
+            {"id": "q0", "content": text("One?")},
+            {"id": "q1", "content": text("Two?"), "instruction": "Find."},
+        ],
+        "test": [{"id": "q2", "content": text("Three?")}],
+    }
+    links = {
+        "train": [{"query_id": f"q{n}", "positive_ids": ["d0"], "negative_ids": []} for n in range(2)],
+        "test": [{"query_id": "q2", "positive_ids": ["d1"], "negative_ids": []}],
+    }
+    export_dataset(
+        write_dataset(tmp_path / "splits", corpus, queries, links, facts()), "mteb", tmp_path / "mteb-splits"
+    )
+    read = {name: load_dataset(str(tmp_path / "mteb-splits"), name, cache_dir=str(tmp_path / "hf")) for name in
+            ("corpus", "queries")}  # fmt: skip
+    assert {tuple(one.features) for one in read["corpus"].values()} == {("id", "text", "image")}
+    assert read["corpus"]["train"][0]["image"] is None and read["corpus"]["test"][0]["text"] == ""
+    assert list(read["queries"]["train"]["instruction"]) == ["", "Find."]
+    assert list(read["queries"]["test"]["instruction"]) == [""]
 
 
 def mteb_set(folder: Path, configs: dict[str, dict[str, list[dict[str, Any]]]]) -> None:

@@ -90,7 +90,7 @@ def expected() -> set[str]:
     files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in (ROOT / "trainer" / "recipes").glob("*.yaml")}
     launch = [path for path in (ROOT / "trainer" / "launch_configs").iterdir() if path.suffix in (".yaml", ".json")]
     files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in launch}
-    return {*files, "nyx_hf/py.typed"}
+    return {*files, "nyx_hf/py.typed", "nyx_hf/published.yaml"}
 
 
 class TestWheel:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from nyx_hf import quickstart
 from nyx_hf.cli import app
 from nyx_hf.data_builders.digits import TASKS, build_digits
+from nyx_hf.data_builders.triplets import TripletDataset
 from nyx_hf.modeling.modeling_nyx import NyxModel
 
 TABLE = "unseen documents, by embedding dimension"
@@ -22,6 +23,7 @@ TABLE = "unseen documents, by embedding dimension"
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr(quickstart, "build_digits", partial(build_digits, train_documents=120, test_documents=24))
+    monkeypatch.setattr(quickstart, "FEEDBACK_DOCUMENTS", 120)
 
 
 @pytest.mark.e2e
@@ -44,6 +46,7 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_shown(
     monkeypatch.setattr(quickstart, "check_saved_model", real_check)
     quickstart.run_quickstart(out, seed=1, steps=3)
     assert (out / "model" / "model.safetensors").read_bytes() == weights
+    assert (out / "pretrained" / "model.safetensors").read_bytes() != weights
     assert (out / "stages" / "untrained.json").stat().st_mtime_ns == untrained
     assert TABLE in capsys.readouterr().out
     _check_report(out)
@@ -63,20 +66,27 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_shown(
 
 def _check_report(out: Path) -> None:
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert report["stages"]["trained"] == report["trained"] != report["untrained"]
-    for stage in ("untrained", "trained"):
-        assert list(report[stage]) == [str(dim) for dim in quickstart.DIMS]
-        for scores in report[stage].values():
+    assert list(report["stages"]) == ["untrained", "stage 1", "stage 2"]
+    assert report["stages"]["stage 2"] == report["trained"] != report["untrained"]
+    for by_dim in report["stages"].values():
+        assert list(by_dim) == [str(dim) for dim in quickstart.DIMS]
+        for scores in by_dim.values():
             assert set(scores["by_kind"]) == set(TASKS)
-            mean = np.mean([kind["recall@1"] for kind in scores["by_kind"].values()])
-            assert scores["recall@1"] == pytest.approx(mean)
+            for metric in ("recall@1", "answers"):
+                mean = np.mean([kind[metric] for kind in scores["by_kind"].values()])
+                assert scores[metric] == pytest.approx(mean)
+    assert [one["stages"] for one in report["comparisons"]] == [["untrained", "stage 1"], ["stage 1", "stage 2"]]
+    assert all(one["questions"] == report["queries"] for one in report["comparisons"])
     assert max(report["saved_model"]["auto_model"], report["saved_model"]["sentence_transformer"]) <= 1e-5
     shown = (out / "report.md").read_text(encoding="utf-8")
     for name in ("gallery.png", "recall_by_dimension.png", "loss.png"):
         assert f"]({name})" in shown
         assert min(Image.open(out / name).size) > 300
     for scores in report["trained"].values():
-        assert f"{100 * scores['ndcg@10']:.1f}" in shown
+        assert f"{100 * scores['ndcg@10']:.1f}" in shown and f"{100 * scores['answers']:.1f}" in shown
+    assert all(one["verdict"] in shown for one in report["comparisons"])
+    told = TripletDataset.load(out / "feedback", "feedback", negatives_per_query=2)
+    assert told[0]["negatives"] and "digit-reader" in told.triplets[0]["scorer"]
     model = NyxModel.from_pretrained(out / "model")
     assert model.settings.matryoshka_dims == quickstart.DIMS
     card = (out / "model" / "README.md").read_text(encoding="utf-8")

@@ -30,6 +30,7 @@ from nyx_hf.model_cards.citations import CITATIONS
 from nyx_hf.model_cards.papers import paper_index_markdown
 from nyx_hf.modeling.configuration_nyx import PRESETS
 from nyx_hf.modeling.content_nyx import content_modalities, parse_content
+from nyx_hf.suites import SUITES
 from nyx_hf.trainer import launch, training_run
 from nyx_hf.trainer.run_arguments import parse_run
 from tests.conftest import noise_image
@@ -321,8 +322,7 @@ def build_own(line: str, told: SimpleNamespace) -> None:
 
 
 def mine_own(line: str, told: SimpleNamespace) -> None:
-    if not Path("data/nyxqa").exists():  # each line may run in a process of its own
-        build_own("nyx-hf build nyxqa --source html:my-site --out data/nyxqa", told)
+    made_nyxqa(told)
     result = run_cli(line)
     assert result.exit_code == 0, result.output
     assert Path("data/nyxqa-hard/images/scores.png").is_file()
@@ -336,6 +336,44 @@ def export_own(line: str, told: SimpleNamespace) -> None:
     assert result.exit_code == 0, result.output
     first = json.loads(Path("exported/train.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert first["positive_messages"] and first["negative_messages"]
+
+
+def answer_one(line: str, told: SimpleNamespace) -> None:
+    result = run_cli(line)
+    assert result.exit_code == 0 and re.match(r"\w+ \w+\n", result.stdout), result.output
+    assert "test-d" in result.stdout
+
+
+def feedback_own(line: str, told: SimpleNamespace) -> None:
+    made_nyxqa(told)
+    result = run_cli(line)
+    assert result.exit_code == 0 and "windows of documents" in result.output, result.output
+    assert TripletDataset.load("data/nyxqa-feedback")[0]["positives"]
+
+
+def evaluate_list(line: str, told: SimpleNamespace) -> None:
+    result = run_cli(line)
+    assert result.exit_code == 0 and [row.split()[0] for row in result.output.splitlines()[2:]] == list(SUITES)
+
+
+def evaluate_own(line: str, told: SimpleNamespace) -> None:
+    made_nyxqa(told)
+    result = run_cli(line)
+    assert result.exit_code == 0 and "bm25" in result.output, result.output
+    assert {"results.json", "results.md", "results.png"} <= {path.name for path in Path("results").iterdir()}
+
+
+def adapt_plan(line: str, told: SimpleNamespace) -> None:
+    site()
+    result = run_cli(line)
+    assert result.exit_code == 0 and re.search(r"^pages +15$", result.output, re.M), result.output
+    assert not Path("runs/my-site").exists()
+
+
+def made_nyxqa(told: SimpleNamespace) -> None:
+    """Each line may run in a process of its own."""
+    if not Path("data/nyxqa").exists():
+        build_own("nyx-hf build nyxqa --source html:my-site --out data/nyxqa", told)
 
 
 def site() -> None:
@@ -382,6 +420,16 @@ COMMANDS: dict[str, Callable[[str, SimpleNamespace], None]] = {
     "nyx-hf build nyxqa --source html:my-site --out data/nyxqa": build_own,
     "nyx-hf mine data/nyxqa --model runs/quickstart/model --out data/nyxqa-hard": mine_own,
     "nyx-hf export data/nyxqa-hard ms-swift --out exported": export_own,
+    'nyx-hf answer runs/quickstart/dataset "Whose code is three one four?" --model runs/quickstart/model '
+    "--answerer digits": answer_one,
+    "nyx-hf feedback data/nyxqa --model runs/quickstart/model --answerer extractive --out data/nyxqa-feedback": (
+        feedback_own
+    ),
+    "nyx-hf evaluate --list": evaluate_list,
+    "nyx-hf evaluate urag --model runs/quickstart/model --sets own=data/nyxqa --retrievers bm25 --out results": (
+        evaluate_own
+    ),
+    "nyx-hf adapt html:my-site --model runs/quickstart/model --out runs/my-site --plan": adapt_plan,
     "nyx-hf push runs/quickstart/model your-name/nyx-digits --tag v1": push,
     "nyx-hf push runs/quickstart/dataset your-name/nyx-digits": push,
 }

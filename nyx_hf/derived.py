@@ -1,0 +1,59 @@
+"""What a dataset hands down to one that is made from it: title, licence, language, privacy."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import DatasetCard, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+from nyx_hf.model_cards.dataset_card import OWN_PAGES, DatasetFacts, Source
+from nyx_hf.model_cards.licences import License
+
+
+def inherited_facts(dataset: str, revision: str | None = None) -> DatasetFacts:
+    """Reads a dataset's card.
+
+    Args:
+        dataset: A dataset folder or a Hub dataset.
+        revision: The Hub's branch, tag or commit.
+
+    Returns:
+        Facts of a dataset made from it, under its own name and title still; `configs` are left to who writes it.
+    """
+    card = _card(dataset, revision)
+    name = Path(dataset).resolve().name if Path(dataset).is_dir() else dataset.rsplit("/", 1)[-1]
+    licence = License(str(card.get("license") or "unknown"), card.get("license_name"), card.get("license_link"))
+    url = "" if Path(dataset).is_dir() else f"https://huggingface.co/datasets/{dataset}"
+    title = str(card.get("pretty_name") or name)
+    return DatasetFacts(
+        name=name,
+        pretty_name=title,
+        summary=title,
+        configs={},
+        default_config="preview",
+        sources=[Source(title, url, licence)],
+        revisions={} if revision is None else {dataset: revision},
+        language=_listed(card.get("language")) or ["en"],
+        aliases={"mcqa": "queries"} if "mcqa" in _configs(card) else {},
+        own_pages=bool(card.get(OWN_PAGES)),
+    )
+
+
+def _card(dataset: str, revision: str | None) -> dict[str, Any]:
+    """Reads the metadata of a dataset's card; empty where it has none."""
+    path = Path(dataset) / "README.md"
+    if not Path(dataset).is_dir():
+        try:
+            path = Path(hf_hub_download(dataset, "README.md", repo_type="dataset", revision=revision))
+        except (EntryNotFoundError, LocalEntryNotFoundError):
+            return {}
+    return DatasetCard.load(path).data.to_dict() if path.is_file() else {}
+
+
+def _configs(card: Mapping[str, Any]) -> set[Any]:
+    return {config.get("config_name") for config in card.get("configs") or [] if isinstance(config, Mapping)}
+
+
+def _listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])

@@ -36,6 +36,12 @@ _INDEX = (
     ),
     PaperEntry(
         "nyx",
+        "§3.1, URAG",
+        "retrieval over mixed-modal content, then an answer that is read from it",
+        ("nyx_hf.urag.URAG", "nyx_hf.data_builders.vlm_answerer.VLMAnswerer"),
+    ),
+    PaperEntry(
+        "nyx",
         "§3.2, stage 1",
         "chunks of at most 200 text tokens, a sample that keeps the mix of modalities",
         ("nyx_hf.data_builders.chunking.Chunker", "nyx_hf.data_builders.sampling.stratified_sample"),
@@ -83,6 +89,12 @@ _INDEX = (
     PaperEntry(
         "nyx",
         "§3.3, stage 2",
+        "windows over a ranking: the first that is answered rightly gives the positive",
+        ("nyx_hf.data_builders.feedback.gather_feedback", "nyx_hf.data_builders.feedback.decide"),
+    ),
+    PaperEntry(
+        "nyx",
+        "§3.3, stage 2",
         "contrastive training on documents that an answering VLM judged",
         ("nyx_hf.trainer.loss_feedback.FeedbackLoss",),
     ),
@@ -97,6 +109,30 @@ _INDEX = (
         "§3.3",
         "multi-hop text: the first passage found is the positive, negatives are ranked beyond 10",
         ("nyx_hf.data_builders.multihop.MultiHopBuilder",),
+    ),
+    PaperEntry(
+        "nyx",
+        "§4.1",
+        "exact match, F1, accuracy",
+        ("nyx_hf.data_builders.answer_metrics.answer_scores",),
+    ),
+    PaperEntry(
+        "nyx",
+        "§4.2, Table 1",
+        "answers with each retriever; McNemar's test",
+        ("nyx_hf.suite_urag.URAGSuite", "nyx_hf.data_builders.significance.mcnemar"),
+    ),
+    PaperEntry(
+        "nyx",
+        "§5, Figures 4 to 6, Table 3",
+        "documents shown, answerers, widths, data scale, gold against right",
+        ("nyx_hf.urag_compared.by_documents", "nyx_hf.urag_compared.by_width", "nyx_hf.urag_flows.flow_of"),
+    ),
+    PaperEntry(
+        "nyx",
+        "Table 2",
+        "MMEB, by task group",
+        ("nyx_hf.suite_mmeb.MMEBSuite",),
     ),
     PaperEntry(
         "nyx",
@@ -150,7 +186,7 @@ _INDEX = (
         "u-marvel",
         "appendix A",
         "M-BEIR: sixteen tasks, local and global pools",
-        ("nyx_hf.data_builders.mbeir.MBEIRBuilder",),
+        ("nyx_hf.data_builders.mbeir.MBEIRBuilder", "nyx_hf.suite_mbeir.MBEIRSuite"),
     ),
     PaperEntry(
         "u-marvel",

@@ -181,15 +181,14 @@ def _header(report: dict[str, Any]) -> list[str]:
 
 
 def _rows(report: dict[str, Any]) -> list[list[str]]:
-    """Rows of the table: each metric at each stage, then answers and Recall@1 of each kind of query at the last."""
+    """Rows of the table: each metric at each stage, then Recall@1 of each kind of query at the last."""
     rows = []
     for stage, by_dim in report["stages"].items():
         for name, shown in METRICS.items():
             rows.append([stage, shown, *(_percent(scores[name]) for scores in by_dim.values())])
     for kind in next(iter(by_dim.values()))["by_kind"]:
-        for name in ("answers", "recall@1"):
-            values = (_percent(scores["by_kind"][kind][name]) for scores in by_dim.values())
-            rows.append([stage, f"  {METRICS[name]}, {kind}", *values])
+        values = (_percent(scores["by_kind"][kind]["recall@1"]) for scores in by_dim.values())
+        rows.append([stage, f"  Recall@1, {kind}", *values])
     return rows
 
 

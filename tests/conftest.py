@@ -1,5 +1,6 @@
 """What every test shares: no network but loopback, fixed seeds, tiny models made once."""
 
+import importlib
 import os
 import socket
 import tempfile
@@ -32,6 +33,12 @@ def _loopback_only(self: socket.socket, address: Any) -> None:
     if host not in ("127.0.0.1", "::1", "localhost"):
         raise OSError(f"tests use no network but loopback; something connected to {host}")
     _connect(self, address)
+
+
+@pytest.fixture(autouse=True)
+def fresh_imports() -> None:
+    """Remote code is imported from folders that tests and their processes make: what was listed before may be old."""
+    importlib.invalidate_caches()
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""docs/evaluation.md: its suites are those of the code, and its commands parse."""
+"""docs/evaluation.md and docs/adapt.md: suites are those of the code, commands parse."""
 
 import re
 
@@ -14,7 +14,7 @@ def test_the_suites_are_the_ones_there_are() -> None:
     assert {row[0].strip("`"): row[1] for row in PAGE.table("suite")} == listed_suites()
 
 
-@pytest.mark.parametrize("line", PAGE.commands())
+@pytest.mark.parametrize("line", [*PAGE.commands(), *Page("adapt.md").commands()])
 def test_every_command_is_one(line: str) -> None:
     check_command(line)
 

@@ -1,5 +1,6 @@
 """Real servers and real models: a tiny VLM behind `transformers serve`, and in this process. It talks nonsense."""
 
+import json
 import os
 import socket
 import subprocess
@@ -7,13 +8,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from huggingface_hub import constants
 from test_generators import chunk, png
+from test_nyxqa import manual
 from tiny_llava import make_tiny_llava
+from typer.testing import CliRunner
 
+from nyx_hf.cli import app
 from nyx_hf.data_builders.asking import Asking
 from nyx_hf.data_builders.generators import Request
 from nyx_hf.data_builders.open_generator import open_generator, open_vlm
@@ -81,3 +86,26 @@ def test_a_model_in_this_process_sees_text_and_images(llava: Path) -> None:
     drawn = [Request("s", text, {}, max_tokens=6, temperature=5.0, seed=seed) for seed in (1, 1, 2)]
     one, same, other = (answer.text for _, answer in model.answers(drawn))
     assert one == same and one != other
+
+
+def test_a_served_model_answers_and_its_nonsense_gives_no_feedback(
+    served: str, llava: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents with pictures go to the server and back; what cannot be read is counted, nothing is written."""
+    monkeypatch.setattr(constants, "is_offline_mode", lambda: False)
+    data = tmp_path / "qa"
+    words = ["--source", f"html:{manual(tmp_path / 'site', pages=6)}", "--cache", str(tmp_path / "cache")]
+    assert run("build", "nyxqa", *words, "--shares", "0.5,0.25,0.25", "--out", data).exit_code == 0
+    spec = f"endpoint:{served}#{llava}"
+    done = run("answer", data, "What creates ripples?", "--split", "corpus", "--answerer", spec, "-k", 2, "--json")
+    assert done.exit_code == 0, done.output
+    answered = json.loads(done.stdout)
+    assert len(answered["documents"]) == 2 and (answered["answer"] or answered["failure"].startswith("answer: "))
+    more = ["--model", "bm25", "-k", 2, "--cache", tmp_path / "kept", "--out", tmp_path / "told"]
+    done = run("feedback", data, "--answerer", spec, *more)
+    assert done.exit_code == 1 and "no query is left" in done.output and "answer: " in done.output, done.output
+    assert not (tmp_path / "told").exists() and "Traceback" not in done.output
+
+
+def run(*words: object) -> Any:
+    return CliRunner().invoke(app, [str(word) for word in words])

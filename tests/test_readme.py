@@ -360,7 +360,7 @@ def evaluate_own(line: str, told: SimpleNamespace) -> None:
     made_nyxqa(told)
     result = run_cli(line)
     assert result.exit_code == 0 and "bm25" in result.output, result.output
-    assert {"results.json", "results.md", "results.png"} <= {path.name for path in Path("results").iterdir()}
+    assert {"results.json", "results.md", "flows.png"} <= {path.name for path in Path("results").iterdir()}
 
 
 def adapt_plan(line: str, told: SimpleNamespace) -> None:

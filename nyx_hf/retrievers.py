@@ -13,8 +13,9 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from sentence_transformers import SentenceTransformer
 
 from nyx_hf.data_builders.embedding_cache import Encoder, Side
-from nyx_hf.data_builders.schema import Row
+from nyx_hf.data_builders.schema import Row, present_parts
 from nyx_hf.data_builders.searching import DenseSearcher, LexicalSearcher, Searcher
+from nyx_hf.modeling.images_nyx import load_image
 from nyx_hf.modeling.modeling_nyx import NyxModel
 from nyx_hf.trainer.hub_revisions import commit_of
 
@@ -71,7 +72,7 @@ def load_encoder(name: str, revision: str | None = None, device: str | None = No
         if _is_ours(name, commit):
             model = NyxModel.from_pretrained(name, **({} if folder.is_dir() else {"revision": commit}))
             return NyxEncoder(shown, commit, model if device is None else model.to(device))
-        return TextEncoder(
+        return SentenceEncoder(
             shown, commit, SentenceTransformer(name, device=device, revision=None if folder.is_dir() else commit)
         )
     except (OSError, ValueError) as error:
@@ -100,8 +101,8 @@ class NyxEncoder:
 
 
 @dataclass
-class TextEncoder:
-    """One of sentence-transformers' models, for texts."""
+class SentenceEncoder:
+    """One of sentence-transformers' models: for texts, or for what else it reads."""
 
     name: str
     revision: str | None
@@ -112,20 +113,43 @@ class TextEncoder:
         return {"max_seq_length": self.model.max_seq_length}
 
     def encode(self, contents: Sequence[Sequence[Row]], side: Side, instruction: str | None) -> np.ndarray:
-        """Embeds texts; an instruction is put before them where the model has prompts, and left out elsewhere.
+        """Embeds contents; an instruction is put before them where the model has prompts, and left out elsewhere.
 
         Raises:
-            ValueError: If a content holds an image or a video.
+            ValueError: If a content holds what the model does not read.
         """
-        if any(part["type"] != "text" for content in contents for part in content):
-            raise ValueError(f"{self.name} reads texts alone, and found an image; take a mixed-modal retriever")
-        texts = ["\n\n".join(part["text"] for part in content) for content in contents]
+        inputs = [self._input(content) for content in contents]
         encode = self.model.encode_query if side == "query" else self.model.encode_document
         prompt = {"prompt": instruction} if instruction is not None and any(self.model.prompts.values()) else {}
-        vectors: np.ndarray = encode(
-            texts, batch_size=len(texts), show_progress_bar=False, normalize_embeddings=True, **prompt
+        how: dict[str, Any] = {"show_progress_bar": False, "normalize_embeddings": True, **prompt}
+        vectors: list[np.ndarray | None] = [None] * len(inputs)
+        for kind in dict.fromkeys(type(one) for one in inputs):  # a batch is of one kind
+            numbers = [number for number, one in enumerate(inputs) if type(one) is kind]
+            found = encode([inputs[number] for number in numbers], batch_size=len(numbers), **how)
+            for number, vector in zip(numbers, found, strict=True):
+                vectors[number] = vector
+        return np.stack([vector for vector in vectors if vector is not None])
+
+    def _input(self, content: Sequence[Row]) -> Any:
+        """Gives a text, an image, or a chat message of both, as far as the model reads them."""
+        kinds = {part["type"] for part in content}
+        if kinds == {"text"}:
+            return "\n\n".join(part["text"] for part in content)
+        if "video" not in kinds and self.model.supports("image"):
+            images = [part for part in content if part["type"] == "image"]
+            if len(content) == 1:
+                return load_image(images[0]["image"])
+            if self.model.supports(("image", "text")):
+                parts = [
+                    part if part["type"] == "text" else {"type": "image", "image": load_image(part["image"])}
+                    for part in content
+                ]
+                return [{"role": "user", "content": present_parts(parts)}]
+        named = " and ".join(sorted(kinds))
+        raise ValueError(
+            f"{self.name} reads {', '.join(map(str, self.model.modalities))}, and found a content of {named}; take a "
+            "mixed-modal retriever"
         )
-        return vectors
 
 
 def _is_ours(name: str, commit: str | None) -> bool:

@@ -1,6 +1,5 @@
 """What every test shares: no network but loopback, fixed seeds, tiny models made once."""
 
-import importlib
 import os
 import socket
 import tempfile
@@ -22,6 +21,7 @@ from PIL import Image
 
 from nyx_hf.modeling.modeling_nyx import NyxModel
 from nyx_hf.trainer.tiny import MODEL_TYPES, make_tiny_vlm
+from tests.pictures import noise_image
 
 torch.set_num_threads(1)
 
@@ -33,12 +33,6 @@ def _loopback_only(self: socket.socket, address: Any) -> None:
     if host not in ("127.0.0.1", "::1", "localhost"):
         raise OSError(f"tests use no network but loopback; something connected to {host}")
     _connect(self, address)
-
-
-@pytest.fixture(autouse=True)
-def fresh_imports() -> None:
-    """Remote code is imported from folders that tests and their processes make: what was listed before may be old."""
-    importlib.invalidate_caches()
 
 
 @pytest.fixture(autouse=True)
@@ -71,13 +65,6 @@ def tiny_folder(tiny_model: NyxModel, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("retriever") / "tiny-nyx"
     tiny_model.save_pretrained(folder)
     return folder
-
-
-def noise_image(width: int, height: int, seed: int = 0) -> Image.Image:
-    """An RGB picture of smooth noise, different for every seed."""
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
 
 @pytest.fixture()

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, chat_server
-from conftest import noise_image
 from datasets import Dataset
 from huggingface_hub import constants
 from hypothesis import given
@@ -33,6 +32,7 @@ from nyx_hf.data_builders.vlm_answerer import VLMAnswerer
 from nyx_hf.data_builders.vlm_cache import CachedVLM
 from nyx_hf.data_builders.vlm_endpoint import EndpointVLM
 from nyx_hf.modeling.parts_nyx import ContentError
+from tests.pictures import noise_image
 
 Rows = list[dict[str, Any]]
 

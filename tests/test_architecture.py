@@ -6,7 +6,9 @@ import re
 import sys
 from pathlib import Path
 
+import datasets
 import pytest
+from transformers import dynamic_module_utils
 
 import nyx_hf
 
@@ -36,6 +38,13 @@ def owner(module: str) -> str | None:
         return None
     second = module.split(".")[1] if "." in module else ""
     return second if second in FOLDERS[:-1] else "nyx_hf"
+
+
+def test_conftest_is_imported_once() -> None:
+    """Imported by name it would run again: two HF_HOMEs in one process, remote code looked for in the wrong one."""
+    for path in sources("tests"):
+        assert not {"conftest", "tests.conftest"} & {module for _, module in imports(path)}, path.name
+    assert str(datasets.config.HF_MODULES_CACHE) == dynamic_module_utils.HF_MODULES_CACHE
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

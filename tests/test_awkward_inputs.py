@@ -16,8 +16,8 @@ from PIL import Image
 from nyx_hf.data_builders.schema import FEATURES
 from nyx_hf.modeling.content_nyx import ContentError
 from nyx_hf.modeling.modeling_nyx import NyxModel
-from tests.conftest import noise_image
 from tests.fresh import run_fresh
+from tests.pictures import noise_image
 
 
 def png(image: Image.Image) -> bytes:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import noise_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
@@ -26,6 +25,7 @@ from nyx_hf.data_builders.sampling import (
 )
 from nyx_hf.data_builders.splitting import parse_shares
 from nyx_hf.data_builders.token_counts import TokenCounter
+from tests.pictures import noise_image
 
 WORDS = TokenCounter()
 

@@ -7,7 +7,6 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from conftest import noise_image
 from doc_pages import Page, check_command
 from typer.testing import CliRunner
 
@@ -18,6 +17,7 @@ from nyx_hf.data_builders.importing import _READERS
 from nyx_hf.data_builders.registry import BUILDERS, find_builder
 from nyx_hf.data_builders.video_text import VideoTextBuilder
 from nyx_hf.mine import PRESETS
+from tests.pictures import noise_image
 
 PAGE = Page("data.md")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nyx_hf.modeling.modeling_nyx import NyxModel
-from tests.conftest import noise_image
 from tests.fresh import run_fresh
+from tests.pictures import noise_image
 
 # The same five contents in our forms and as messages, made anew in each process.
 CONTENTS = """

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, chat_server, slow, user_text
-from conftest import noise_image
 from huggingface_hub import constants
 from test_feedback_rules import said_in
 from test_mining import facts, text
@@ -35,6 +34,7 @@ from nyx_hf.data_builders.vlm_endpoint import EndpointVLM
 from nyx_hf.data_builders.writing import write_dataset
 from nyx_hf.feedback import feedback_dataset
 from nyx_hf.trainer import training_run
+from tests.pictures import noise_image
 
 RECORDS = ["amber", "birch", "cedar", "delta", "ember", "flint", "grove", "haven"]
 

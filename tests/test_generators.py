@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from chat_server import chat_server, completion, slow, user_text
-from conftest import noise_image
 from huggingface_hub import constants
 from PIL import Image
 
@@ -26,6 +25,7 @@ from nyx_hf.data_builders.prompted_pairs import PromptedPairs
 from nyx_hf.data_builders.prompts import DISTRACTORS, PAIRS, pairs_request
 from nyx_hf.data_builders.vlm_cache import CachedVLM
 from nyx_hf.data_builders.vlm_endpoint import EndpointVLM
+from tests.pictures import noise_image
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import noise_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_trainer import Gradients, Rows, arguments, loaded, state_of
@@ -19,6 +18,7 @@ from nyx_hf.trainer.chunks import ChunkLimits, split_rows, take_rows
 from nyx_hf.trainer.same_shape import BlankRow, same_on_all
 from nyx_hf.trainer.tiny import MODEL_TYPES
 from nyx_hf.trainer.trainer import NyxTrainer
+from tests.pictures import noise_image
 
 FRAMES = [noise_image(56, 56, seed) for seed in range(4)]
 CONTENTS: list[Any] = [

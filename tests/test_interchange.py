@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import noise_image
 from datasets import Dataset, load_dataset
 from test_mining import facts, mixed
 from test_public_sets import card, parquet, picture
@@ -19,6 +18,7 @@ from nyx_hf import TripletDataset
 from nyx_hf.cli import app
 from nyx_hf.data_builders.exporting import LAYOUTS, export_dataset
 from nyx_hf.data_builders.writing import write_dataset
+from tests.pictures import noise_image
 
 
 def text(words: str) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from nyx_hf.modeling.content_nyx import ContentError
 from nyx_hf.modeling.modeling_nyx import NyxModel, code_hash
 from nyx_hf.modeling.pooling_nyx import pool
 from nyx_hf.trainer.tiny import MODEL_TYPES
-from tests.conftest import noise_image
+from tests.pictures import noise_image
 
 SETTINGS: list[dict[str, Any]] = [
     {"pooling": pooling, "attention": attention, "chat": chat}

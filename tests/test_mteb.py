@@ -6,7 +6,6 @@ from typing import Any
 import mteb
 import numpy as np
 import pytest
-from conftest import noise_image
 from huggingface_hub import ModelCard, ModelCardData
 from mteb.abstasks import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
@@ -27,6 +26,7 @@ from nyx_hf.modeling.configuration_nyx import PRESETS
 from nyx_hf.mteb_model import NyxMTEBModel, at_width, model_meta
 from nyx_hf.retrievers import load_encoder
 from nyx_hf.suite_ranking import rank_corpus
+from tests.pictures import noise_image
 
 WORDS = ("river", "stone", "lamp", "forest", "engine", "letter", "garden", "winter")
 METRICS = {"ndcg_at_10": "ndcg@10", "ndcg_at_3": "ndcg@3", "recall_at_5": "recall@5", "map_at_10": "map@10",

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, chat_server, user_text
-from conftest import noise_image
 from datasets import load_dataset
 from huggingface_hub import constants
 from PIL import Image
@@ -23,6 +22,7 @@ from typer.testing import CliRunner
 from nyx_hf import TripletDataset
 from nyx_hf.cli import app
 from nyx_hf.data_builders.nyxqa import NyxQABuilder
+from tests.pictures import noise_image
 
 NAMES = [
     "Ripple",

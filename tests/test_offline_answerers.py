@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import noise_image
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -25,6 +24,7 @@ from nyx_hf.data_builders.open_answerer import open_answerer
 from nyx_hf.data_builders.options import normal_answer
 from nyx_hf.data_builders.ranking import stored_rows
 from nyx_hf.data_builders.vlm_answerer import VLMAnswerer
+from tests.pictures import noise_image
 
 Rows = list[dict[str, Any]]
 

@@ -5,7 +5,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from conftest import noise_image
 from hypothesis import given
 from hypothesis import strategies as st
 from test_chunking import encoded
@@ -23,6 +22,7 @@ from nyx_hf.data_builders.extractive_text import (
 from nyx_hf.data_builders.options import TAG, make_options, normal_answer, options_fault, query_content
 from nyx_hf.data_builders.pages import CHUNK, image_block, text_block
 from nyx_hf.data_builders.pair_rules import normal_tags, rule_of
+from tests.pictures import noise_image
 
 IMAGE = encoded(noise_image(40, 40))
 

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import noise_image
 from datasets import Dataset, load_dataset
 from typer.testing import CliRunner
 
@@ -24,6 +23,7 @@ from nyx_hf.data_builders.registry import BUILDERS, find_builder
 from nyx_hf.data_builders.upstream import LayoutError, Upstream
 from nyx_hf.data_builders.visual_documents import SETS as DOCUMENT_SETS
 from nyx_hf.data_builders.visual_documents import repository_of
+from tests.pictures import noise_image
 
 TAG = "<|image_1|>"
 RECIPE = Path(__file__).parent.parent / "trainer" / "recipes" / "rzenembed_2_finetune.yaml"

@@ -33,8 +33,8 @@ from nyx_hf.modeling.content_nyx import content_modalities, parse_content
 from nyx_hf.suites import SUITES
 from nyx_hf.trainer import launch, training_run
 from nyx_hf.trainer.run_arguments import parse_run
-from tests.conftest import noise_image
 from tests.fresh import run_fresh
+from tests.pictures import noise_image
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import noise_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from nyx_hf.data_builders.html_blocks import html_blocks, parse_html
 from nyx_hf.data_builders.html_tables import table_text
 from nyx_hf.data_builders.pages import images_of, text_of
 from nyx_hf.data_builders.sources import open_source
+from tests.pictures import noise_image
 
 GIMP = Path("/usr/share/gimp/2.0/help")
 

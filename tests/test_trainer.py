@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import noise_image
 from hub_standin import Standin, standin
 from peft import PeftModel
 from safetensors.torch import load_file
@@ -27,6 +26,7 @@ from nyx_hf.trainer.loss_contrastive import ContrastiveLoss
 from nyx_hf.trainer.retrieval_evaluation import RetrievalSet, evaluate_retrieval
 from nyx_hf.trainer.samplers import MixtureSampler, Source
 from nyx_hf.trainer.trainer import NyxTrainer
+from tests.pictures import noise_image
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "fox", "dog"]

@@ -43,6 +43,12 @@ def test_memory_grows_with_the_batch_and_not_its_square() -> None:
     assert peaks[1] - peaks[0] < 128 * 2**20
 
 
+def test_16384_rows_take_less_than_one_copy_of_their_similarities() -> None:
+    """One copy would be 1 GiB; torch itself takes the rest of what is held."""
+    assert step(16_384, 256)["peak"] - step(1024, 256)["peak"] < GIB
+
+
+@pytest.mark.long
 @pytest.mark.e2e
 def test_32768_rows_of_1024_dims_fit_in_4_gib() -> None:
     """Similarities in full would take 4 GiB for each copy of each of the four dims."""

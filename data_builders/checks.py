@@ -11,7 +11,7 @@ from typing import Any
 from datasets import Dataset, IterableDataset
 from PIL import Image
 
-from nyx_hf.data_builders.schema import FEATURES, PART_TYPES, Row, SchemaError
+from nyx_hf.data_builders.schema import FEATURES, PART_TYPES, SCORES, Row, SchemaError
 from nyx_hf.modeling.images_nyx import load_image
 
 _KEPT_FORMATS = ("PNG", "JPEG", "WEBP")  # what browsers show; any other file becomes PNG
@@ -148,12 +148,14 @@ def _triplets_row(row: Mapping[str, Any]) -> Row:
     checked: Row = {"query_id": _id(row.get("query_id"), "query_id"), "scorer": _text(row.get("scorer"), "scorer")}
     for side in ("positive", "negative"):
         ids = _list(row.get(f"{side}_ids"), f"{side}_ids", _id) or []
-        scores = _list(row.get(f"{side}_scores"), f"{side}_scores", _score)
-        if scores is not None and len(scores) != len(ids):
-            raise SchemaError(
-                f"{len(scores)} {side}_scores for {len(ids)} {side}_ids", "one score an id", f"give {len(ids)} or none"
-            )
-        checked |= {f"{side}_ids": ids, f"{side}_scores": scores}
+        checked[f"{side}_ids"] = ids
+        for name in (f"{side}{kind}" for kind in SCORES):
+            scores = _list(row.get(name), name, _score)
+            if scores is not None and len(scores) != len(ids):
+                raise SchemaError(
+                    f"{len(scores)} {name} for {len(ids)} {side}_ids", "one score an id", f"give {len(ids)} or none"
+                )
+            checked[name] = scores
     if not checked["positive_ids"]:
         raise SchemaError("no positive_ids", "at least one", "drop the row or name its positive document")
     if repeated := _repeated([*checked["positive_ids"], *checked["negative_ids"]]):

@@ -17,6 +17,7 @@ BUILDERS = {
     "nyx-mmeb": "nyx_sets:NyxMMEBBuilder",
     "nyx-text": "nyx_sets:NyxTextBuilder",
     "m-beir": "mbeir:MBEIRBuilder",
+    "zero-shot": "zero_shot_sets:ZeroShotBuilder",
     "nli": "nli:NLIBuilder",
     "text-pairs": "text_pairs:TextPairsBuilder",
     "cc3m": "cc3m:CC3MBuilder",

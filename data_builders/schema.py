@@ -12,6 +12,9 @@ from datasets import Features, Image, List, Value
 Row = dict[str, Any]
 
 PART_TYPES = ("text", "image", "video")
+SCORES = ("_scores", "_recall_scores")
+"""What follows `positive` and `negative` in the triplets' columns of scores: those of the `scorer`, and, where it is a
+reranker, those of the retriever that found the documents."""
 DOC = List({"type": Value("string"), "text": Value("string"), "image": Image(), "video": List(Image())})
 _IDS, _SCORES = List(Value("string")), List(Value("float64"))
 
@@ -36,6 +39,8 @@ FEATURES: dict[str, Features] = {
             "positive_scores": _SCORES,
             "negative_scores": _SCORES,
             "scorer": Value("string"),
+            "positive_recall_scores": _SCORES,
+            "negative_recall_scores": _SCORES,
         }
     ),
     "preview": Features(

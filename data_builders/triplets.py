@@ -13,14 +13,13 @@ from datasets import Dataset
 
 from nyx_hf.data_builders.loading import load_tables
 from nyx_hf.data_builders.ragged import Ragged
-from nyx_hf.data_builders.schema import Row, SchemaError, matching_split, present_parts
+from nyx_hf.data_builders.schema import SCORES, Row, SchemaError, matching_split, present_parts
 
 _REQUIRED = {
     "corpus": ("id", "content"),
     "queries": ("id", "content"),
     "triplets": ("query_id", "positive_ids", "negative_ids"),
 }
-SCORES = ("_scores", "_recall_scores")  # what follows `positive` and `negative` in the triplets' columns of scores
 
 
 class TripletDataset(torch.utils.data.Dataset[Row]):

@@ -18,7 +18,8 @@ _CONFIG_NOTES = {
     "queries": "queries: `id`, `content`, `instruction`, `answers`, `options`, `task`, `source`",
     "triplets": (
         "training rows by id: `query_id`, `positive_ids`, `negative_ids`, `positive_scores`, `negative_scores`, "
-        "`scorer`"
+        "`scorer`; where a reranker scored them, the retriever's scores too: `positive_recall_scores`, "
+        "`negative_recall_scores`"
     ),
     "preview": "for the viewer: the query's text, the positive's text, and their images as columns",
 }

@@ -190,6 +190,18 @@ _INDEX = (
     ),
     PaperEntry(
         "u-marvel",
+        "Tables 8, 9, 11, appendix B",
+        "unseen sets: captions, dialogs, composed images, matching, videos",
+        ("nyx_hf.data_builders.zero_shot_sets.ZeroShotBuilder", "nyx_hf.suite_zero_shot.ZeroShotSuite"),
+    ),
+    PaperEntry(
+        "u-marvel",
+        "Table 6, Finding 6",
+        "distillation from 10 % of the training queries, and its control, continue-hard",
+        ("nyx_hf.distill.distill_dataset",),
+    ),
+    PaperEntry(
+        "u-marvel",
         "appendix C",
         "LoRA on the language model, the visual side frozen",
         ("nyx_hf.trainer.adapters.add_lora", "nyx_hf.trainer.adapters.freeze_vision"),

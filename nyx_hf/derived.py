@@ -1,12 +1,14 @@
-"""What a dataset hands down to one that is made from it: title, licence, language, privacy."""
+"""What a dataset hands down to one that is made from it: title, licence, language, privacy, tables."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from huggingface_hub import DatasetCard, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+from nyx_hf.data_builders.schema import FEATURES
 from nyx_hf.model_cards.dataset_card import OWN_PAGES, DatasetFacts, Source
 from nyx_hf.model_cards.licences import License
 
@@ -38,6 +40,23 @@ def inherited_facts(dataset: str, revision: str | None = None) -> DatasetFacts:
         aliases={"mcqa": "queries"} if "mcqa" in _configs(card) else {},
         own_pages=bool(card.get(OWN_PAGES)),
     )
+
+
+def known_columns(config: str, tables: Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """Takes tables without columns that the schema does not have.
+
+    Args:
+        config: `corpus`, `queries` or `triplets`.
+        tables: Its splits.
+
+    Returns:
+        The splits, to be written again.
+    """
+    known = FEATURES[config]
+    return {
+        split: table.select_columns([name for name in table.column_names if name in known])
+        for split, table in tables.items()
+    }
 
 
 def _card(dataset: str, revision: str | None) -> dict[str, Any]:

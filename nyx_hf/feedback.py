@@ -13,11 +13,11 @@ from nyx_hf.data_builders.feedback import Chosen, Feedback, FeedbackRules, Windo
 from nyx_hf.data_builders.held_out import check_apart, document_of, held_out_documents, is_held_out
 from nyx_hf.data_builders.loading import load_tables
 from nyx_hf.data_builders.ranking import Ranking, rank
-from nyx_hf.data_builders.schema import FEATURES, Row, matching_split
+from nyx_hf.data_builders.schema import Row, matching_split
 from nyx_hf.data_builders.searching import Searcher
 from nyx_hf.data_builders.vlm_answerer import VLMAnswerer
 from nyx_hf.data_builders.writing import Splits, check_replaceable, write_dataset
-from nyx_hf.derived import inherited_facts
+from nyx_hf.derived import inherited_facts, known_columns
 from nyx_hf.feedback_report import FeedbackDataset
 from nyx_hf.model_cards.dataset_card import DatasetFacts
 
@@ -86,7 +86,7 @@ def feedback_dataset(
     windows = {"in all": feedback.windows, "asked": feedback.asked, "saved": feedback.windows - feedback.asked}
     facts = _facts(inherited_facts(str(dataset), revision), searcher.name, named, rules, windows)
     facts = replace(facts, dropped=dict(source.dropped.most_common()), command=command)
-    triplets: Splits = {**_kept(tables["triplets"]), split: rows}
+    triplets: Splits = {**known_columns("triplets", tables["triplets"]), split: rows}
     folder = write_dataset(out, tables["corpus"], tables["queries"], triplets, facts, overwrite=overwrite)
     return FeedbackDataset(
         folder,
@@ -217,15 +217,6 @@ def _rows(table: Dataset, numbers: set[int]) -> dict[int, Row]:
     wanted = sorted(numbers)
     rows: list[Row] = table.with_format("arrow")[wanted].to_pylist()
     return dict(zip(wanted, rows, strict=True))
-
-
-def _kept(triplets: Mapping[str, Dataset]) -> dict[str, Dataset]:
-    """Gives other splits' triplets, without columns that the schema does not have."""
-    known = FEATURES["triplets"]
-    return {
-        split: table.select_columns([name for name in table.column_names if name in known])
-        for split, table in triplets.items()
-    }
 
 
 def _facts(

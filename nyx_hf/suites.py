@@ -16,6 +16,7 @@ SUITES = {
     "mmeb-v1": "suite_mmeb:V1",
     "mmeb-v2": "suite_mmeb:V2",
     "m-beir": "suite_mbeir:SUITE",
+    "zero-shot": "suite_zero_shot:SUITE",
     "urag": "suite_urag:SUITE",
     "mteb": "suite_mteb:SUITE",
 }

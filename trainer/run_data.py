@@ -9,7 +9,8 @@ from huggingface_hub import DatasetCard
 from huggingface_hub.errors import EntryNotFoundError
 
 from nyx_hf.data_builders.digits import build_digits
-from nyx_hf.data_builders.triplets import SCORES, TripletDataset
+from nyx_hf.data_builders.schema import SCORES
+from nyx_hf.data_builders.triplets import TripletDataset
 from nyx_hf.model_cards.licences import License
 from nyx_hf.model_cards.model_card import DataSource
 from nyx_hf.trainer.arguments import NyxTrainingArguments

@@ -29,12 +29,20 @@ class NyxSettings:
         mask_instruction: Leave the instruction's tokens out of the mean (U-MARVEL, finding 2).
         chat: Wrap turns in the backbone's chat marks; otherwise raw text.
         system_prompt: Text of a system turn before everything; needs `chat`.
-        instruction_in: Where the instruction stands: `user`, at the start of the first turn, or `system`, in the place
-            of the system prompt; needs `chat`.
+        instruction_in: Where the instruction stands: `user`, at the start of the first turn; `text`, before the first
+            text and so after images that stand before it; or `system`, in the place of the system prompt (`chat`).
+        instruction_marks: Two tokens around an instruction, left out of the mean with it; needs `mask_instruction`.
+        instruction_separator: Text between an instruction and the text that follows it; needs `instruction_in="text"`.
         represent_text: Text put after a content that has text only (RzenEmbed §3.4.4).
         represent_visual: Text put after a content that has an image or a video.
+        represent_mixed: Text put after a content that has both, where an instruction counts as text; empty is
+            `represent_visual`.
+        visual_format: How an image or video is written, `{}` standing for its tokens; empty is the family's own way,
+            between vision marks.
+        assistant_prompt: Text of an assistant turn after the content; needs `chat`.
         end_token: Token put at the very end: a token's text, or `eos` for the tokenizer's own, or empty for none.
         generation_prompt: End with the opening of an assistant turn; needs `chat`.
+        extra_tokens: Special tokens that are added to the backbone's tokenizer when a retriever is made of it.
         positions: `mrope` (the backbone's own 3-D positions) or `sequential` (0, 1, 2, … for every token, as some
             released checkpoints were trained).
         matryoshka_dims: Embedding prefixes that were trained, longest first; empty means the full width only.
@@ -42,6 +50,8 @@ class NyxSettings:
         max_length: Most tokens of one content. Text over it loses its tail; images and the end are never cut.
         min_pixels: Least image area in pixels after resizing; 0 keeps the backbone's own limit.
         max_pixels: Most image area in pixels after resizing; 0 keeps the backbone's own limit.
+        round_images: Round an image's sides to whole tokens before the limits apply, as code built on qwen_vl_utils
+            does: an image beyond a limit is resized twice.
         video_fps: Frames a second sampled from a video file.
         max_frames: Most frames of one video.
         max_frame_pixels: Most area in pixels of one video frame after resizing.
@@ -59,16 +69,23 @@ class NyxSettings:
     chat: bool = False
     system_prompt: str = ""
     instruction_in: str = "user"
+    instruction_marks: tuple[str, ...] = ()
+    instruction_separator: str = ""
     represent_text: str = ""
     represent_visual: str = ""
+    represent_mixed: str = ""
+    visual_format: str = ""
+    assistant_prompt: str = ""
     end_token: str = "eos"
     generation_prompt: bool = False
+    extra_tokens: tuple[str, ...] = ()
     positions: str = "mrope"
     matryoshka_dims: tuple[int, ...] = ()
     matryoshka_weights: tuple[float, ...] = ()
     max_length: int = 8192
     min_pixels: int = 0
     max_pixels: int = 0
+    round_images: bool = False
     video_fps: float = 2.0
     max_frames: int = 64
     max_frame_pixels: int = 128 * 28 * 28
@@ -80,22 +97,33 @@ class NyxSettings:
 
     def __post_init__(self) -> None:
         """Normalises sequences (JSON gives lists) and refuses values that contradict each other."""
-        object.__setattr__(self, "matryoshka_dims", tuple(self.matryoshka_dims))
+        for name in ("instruction_marks", "extra_tokens", "matryoshka_dims"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "matryoshka_weights", tuple(float(w) for w in self.matryoshka_weights))
         for name, allowed in (
             ("pooling", ("last", "mean")),
             ("attention", ("causal", "bidirectional")),
             ("positions", ("mrope", "sequential")),
-            ("instruction_in", ("user", "system")),
+            ("instruction_in", ("user", "text", "system")),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it is one of {' | '.join(allowed)}")
         if self.mask_instruction and self.pooling != "mean":
             raise ValueError("mask_instruction leaves tokens out of a mean: it needs pooling='mean'")
-        if not self.chat and (self.system_prompt or self.generation_prompt or self.instruction_in == "system"):
+        turns = self.system_prompt or self.assistant_prompt or self.generation_prompt
+        if not self.chat and (turns or self.instruction_in == "system"):
             raise ValueError(
-                "system_prompt, generation_prompt and instruction_in='system' are turns of a chat: they need chat=True"
+                "system_prompt, assistant_prompt, generation_prompt and instruction_in='system' are turns of a chat: "
+                "they need chat=True"
             )
+        if self.instruction_marks and (len(self.instruction_marks) != 2 or not self.mask_instruction):
+            raise ValueError(
+                f"instruction_marks is {self.instruction_marks}; they are two tokens, and need mask_instruction=True"
+            )
+        if self.instruction_separator and self.instruction_in != "text":
+            raise ValueError("instruction_separator stands before a text: it needs instruction_in='text'")
+        if self.visual_format and self.visual_format.count("{}") != 1:
+            raise ValueError(f"visual_format is {self.visual_format!r}; it has {{}} once, for the visual tokens")
         if list(self.matryoshka_dims) != sorted(set(self.matryoshka_dims), reverse=True):
             raise ValueError(f"matryoshka_dims is {self.matryoshka_dims}; give each width once, longest first")
         if self.matryoshka_dims and min(self.matryoshka_dims) < 1:
@@ -111,7 +139,7 @@ class NyxSettings:
     @property
     def needs_remote_code(self) -> bool:
         """Whether stock classes alone would give other vectors than `encode`."""
-        return self.mask_instruction or self.positions == "sequential"
+        return self.mask_instruction or self.positions == "sequential" or self.round_images
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON keeps them."""

@@ -53,8 +53,9 @@ class NyxModel(Encoder, PreTrainedModel):
     def from_backbone(
         cls,
         name_or_path: str | Path,
-        preset: str = "nyx",
+        preset: str | NyxSettings = "nyx",
         *,
+        key_mapping: dict[str, str] | None = None,
         dtype: torch.dtype | str | None = None,
         attn_implementation: str | None = None,
         revision: str | None = None,
@@ -67,7 +68,10 @@ class NyxModel(Encoder, PreTrainedModel):
 
         Args:
             name_or_path: Hub id or folder, for example `Qwen/Qwen2.5-VL-3B-Instruct`.
-            preset: `nyx`, `u-marvel`, `rzenembed`, or one of these with `-official` (the released code's habits).
+            preset: `nyx`, `u-marvel`, `rzenembed`, or one of these with `-official` (the released code's habits); or
+                settings of your own.
+            key_mapping: Patterns in the checkpoint's weight names and what takes their place, before the family's own
+                conversions.
             dtype: Weights' type; left out, the checkpoint's own.
             attn_implementation: `sdpa`, `eager`, `flash_attention_2`, …
             revision: Commit, tag or branch of the backbone.
@@ -88,10 +92,12 @@ class NyxModel(Encoder, PreTrainedModel):
         config = AutoConfig.from_pretrained(str(name_or_path), **hub)
         chosen = fitted_settings(preset, config.get_text_config().hidden_size, settings)
         config.nyx = chosen.to_dict()
-        how = {"dtype": dtype, "attn_implementation": attn_implementation}
+        how: dict[str, Any] = {"dtype": dtype, "attn_implementation": attn_implementation}
         how = {key: value for key, value in how.items() if value}
+        how["key_mapping"] = {**(key_mapping or {}), **KEY_MAPPING}
         model = cls.from_pretrained(name_or_path, config=config, **hub, **how)
         model.processor = NyxProcessor.from_backbone(name_or_path, chosen, config.model_type, **hub)
+        _check_tokens(model)
         return model
 
     @classmethod
@@ -132,6 +138,7 @@ class NyxModel(Encoder, PreTrainedModel):
         backbone = backbone_class(config)
         load = super(NyxModel, _retriever_class(backbone)).from_pretrained
         kwargs.setdefault("key_mapping", KEY_MAPPING)
+        kwargs.setdefault("ignore_mismatched_sizes", True)  # check_weights refuses them, by name
         model, report = load(name, *args, config=config, output_loading_info=True, **kwargs)
         check_weights(name, report, adapter=bool(kwargs.get("adapter_kwargs")))
         if _is_retriever_folder(name, hub):
@@ -272,11 +279,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def fitted_settings(name: str, width: int, changes: dict[str, Any]) -> NyxSettings:
+def fitted_settings(preset: str | NyxSettings, width: int, changes: dict[str, Any]) -> NyxSettings:
     """A preset's settings for a backbone.
 
     Args:
-        name: The preset.
+        preset: Its name, or settings of your own.
         width: Of the backbone's vectors.
         changes: Settings that differ.
 
@@ -287,7 +294,7 @@ def fitted_settings(name: str, width: int, changes: dict[str, Any]) -> NyxSettin
     Raises:
         ValueError: Unknown preset or setting, or dims over the width.
     """
-    settings = preset_settings(name, **changes)
+    settings = preset_settings(preset, **changes) if isinstance(preset, str) else preset.updated(**changes)
     if "matryoshka_dims" not in changes and settings.matryoshka_dims and settings.matryoshka_dims[0] > width:
         settings = settings.updated(
             matryoshka_dims=tuple(width >> step for step in range(len(settings.matryoshka_dims)))
@@ -303,6 +310,18 @@ def _check_dims(settings: NyxSettings, width: int) -> None:
     ):
         if value > width:
             raise ValueError(f"{name} asks for {value} dimensions, but this backbone's vectors have {width}")
+
+
+def _check_tokens(model: NyxModel) -> None:
+    """Refuses added tokens that the backbone has no embedding for."""
+    rows = model.get_input_embeddings().num_embeddings
+    tokens = {token: model.processor.tokenizer.convert_tokens_to_ids(token) for token in model.settings.extra_tokens}
+    for token, number in tokens.items():
+        if number >= rows:
+            raise ValueError(
+                f"extra_tokens has {token}, number {number} of the tokenizer, but the backbone embeds {rows} tokens: "
+                "leave it out, or give the backbone more rows first (resize_token_embeddings)"
+            )
 
 
 def _is_retriever_folder(name: str, hub: dict[str, Any]) -> bool:

@@ -108,6 +108,7 @@ class NyxProcessor(ProcessorMixin):
         """
         name = str(name_or_path)
         tokenizer = AutoTokenizer.from_pretrained(name, **hub)
+        tokenizer.add_tokens(list(settings.extra_tokens), special_tokens=True)  # those it has already stay as they are
         image_processor = AutoImageProcessor.from_pretrained(name, backend="pil", **hub)
         processor = cls(
             image_processor,
@@ -322,11 +323,13 @@ class NyxProcessor(ProcessorMixin):
         ids = torch.full((len(plans), longest), self.tokenizer.pad_token_id)  # (B, L)
         mask = torch.zeros((len(plans), longest), dtype=torch.long)  # (B, L)
         pooled = torch.zeros((len(plans), longest), dtype=torch.long)  # (B, L)
+        marks = self.tokenizer.convert_tokens_to_ids(list(self.settings.instruction_marks))
         for row, plan in enumerate(plans):
             at = slice(longest - len(plan), longest) if self.tokenizer.padding_side == "left" else slice(len(plan))
             ids[row, at] = torch.tensor(plan.tokens.ids)
             mask[row, at] = 1
-            pooled[row, at] = torch.tensor([int(kind != INSTRUCTION) for kind in plan.tokens.kinds])
+            tokens = zip(plan.tokens.kinds, plan.tokens.ids, strict=True)
+            pooled[row, at] = torch.tensor([int(kind != INSTRUCTION and one not in marks) for kind, one in tokens])
         types = torch.zeros_like(ids)
         types[(ids == self.image_token_id) & mask.bool()] = IMAGE
         types[(ids == self.video_token_id) & mask.bool()] = VIDEO

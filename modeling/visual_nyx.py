@@ -14,6 +14,7 @@ from .images_nyx import image_size, load_image
 from .video_nyx import Frames, load_frames
 
 IMAGE, VIDEO = 1, 2  # mm_token_type_ids, as transformers counts them
+ROUNDED_TOKENS = 4, 16384  # fewest and most tokens of an image in qwen_vl_utils
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Visual:
         Raises:
             SourceError: The image cannot be read.
         """
-        width, height = image_size(source, allow_urls=self.allow_urls)
+        width, height = self._rounded(image_size(source, allow_urls=self.allow_urls))
         patches: int = self.image_processor.get_number_of_image_patches(height, width, {})
         return patches // self.image_processor.merge_size**2
 
@@ -60,7 +61,9 @@ class Visual:
         Raises:
             SourceError: The image cannot be decoded.
         """
-        return load_image(source, allow_urls=self.allow_urls)
+        image = load_image(source, allow_urls=self.allow_urls)
+        size = self._rounded(image.size)
+        return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
 
     def image_patches(self, images: Sequence[Image.Image]) -> tuple[torch.Tensor, torch.Tensor]:
         """Patches of images, all in one call: the image processor's cost a call is more than a small image's.
@@ -152,6 +155,14 @@ class Visual:
         video = video.transpose(0, 3, 6, 4, 7, 2, 1, 5, 8)  # (t, h, w, merge, merge, C, step, patch, patch)
         flat = np.ascontiguousarray(video.reshape(times * tall * wide, -1))  # (patches, C · step · patch · patch)
         return torch.from_numpy(flat), torch.tensor([grid])
+
+    def _rounded(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Width and height in whole tokens, within the widest limits, where the settings ask for it."""
+        if not self.settings.round_images:
+            return size
+        side = self.image_processor.patch_size * self.image_processor.merge_size
+        tall, wide = smart_resize(size[1], size[0], side, ROUNDED_TOKENS[0] * side**2, ROUNDED_TOKENS[1] * side**2)
+        return wide, tall
 
     def _fps(self, frames: Frames) -> float:
         return frames.fps or self.settings.video_fps

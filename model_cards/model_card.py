@@ -15,6 +15,7 @@ from nyx_hf.model_cards.snippets import usage_snippets
 _NEEDS_TRUST = {
     "mask_instruction": (True, "the instruction's tokens are left out of the mean"),
     "positions": ("sequential", "image tokens are counted one by one, as the checkpoint was trained"),
+    "round_images": (True, "images beyond a limit are resized twice, as the checkpoint was trained"),
 }
 """Settings that stock classes cannot express: the value that needs our code, and what it does."""
 

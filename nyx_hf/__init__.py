@@ -17,6 +17,7 @@ if (_CHECKOUT / "pyproject.toml").is_file():
 _PUBLIC = {
     "ContentError": "nyx_hf.modeling.content_nyx",
     "NyxModel": "nyx_hf.modeling.modeling_nyx",
+    "NyxReranker": "nyx_hf.reranker",
     "NyxProcessor": "nyx_hf.modeling.processing_nyx",
     "NyxSettings": "nyx_hf.modeling.configuration_nyx",
     "NyxTrainer": "nyx_hf.trainer.trainer",
@@ -30,11 +31,14 @@ _PUBLIC = {
     "LossOutput": "nyx_hf.trainer.loss_batch",
     "Objective": "nyx_hf.trainer.loss_batch",
     "RetrievalCollator": "nyx_hf.trainer.collator",
+    "SearchIndex": "nyx_hf.search_index",
+    "SearchResult": "nyx_hf.search_index",
     "SentenceTransformerLoss": "nyx_hf.trainer.loss_sentence_transformers",
     "Temperature": "nyx_hf.trainer.loss_temperature",
     "TripletDataset": "nyx_hf.data_builders.triplets",
     "URAG": "nyx_hf.urag",
     "load_adapter": "nyx_hf.trainer.adapter_loading",
+    "build_index": "nyx_hf.indexing",
     "push_to_hub": "nyx_hf.hub",
     "to_sentence_transformers": "nyx_hf.data_builders.triplets",
 }

@@ -6,7 +6,8 @@ from nyx_hf.cli_app import DEBUG, app, errors_in_one_line, one_line
 
 __all__ = ["DEBUG", "app", "errors_in_one_line", "main", "one_line"]
 
-for _name in ("start", "data", "training", "answers"):  # in the order of the help page
+# in the order of the help page
+for _name in ("start", "data", "training", "import", "search", "reranking", "distill", "answers", "serve"):
     import_module(f"nyx_hf.cli_{_name}")
 
 

@@ -148,6 +148,7 @@ def soup(
     epilog=examples(
         "nyx-hf push runs/quickstart/model your-name/nyx-digits --tag v1",
         "nyx-hf push runs/quickstart/dataset your-name/nyx-digits --public",
+        "nyx-hf push your-name/digits-index your-name/digits-demo --space   # a page that searches an index",
     )
 )
 @errors_in_one_line
@@ -163,19 +164,26 @@ def push(
     revision: Annotated[str | None, typer.Option(help="Branch to push to (main by default).")] = None,
     message: Annotated[str | None, typer.Option(help="Commit message.")] = None,
     create: Annotated[bool, typer.Option("--create/--no-create", help="Make the repository if it is missing.")] = True,
+    space: Annotated[
+        bool, typer.Option("--space", help="DIR names an index on the Hub: make a Space that searches it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Publish a model, adapter, dataset or metric on the Hub.
+    """Publish a model, adapter, dataset or metric on the Hub, or a page that searches an index.
 
     Everything is checked first (a card with a licence, whole weights, no local paths), then goes up in one commit, so
     a push that fails leaves the repository as it was. Log in once with `hf auth login`, or set HF_TOKEN.
     """
     kind, _, name = str(folder).partition(":")
-    if kind == "metric":
+    if (space or kind == "metric") and (tag is not None or revision is not None or not create):
+        raise typer.BadParameter("a Space takes neither --tag nor --revision nor --no-create")
+    if space:
+        from nyx_hf.space_push import push_space
+
+        commit = push_space(str(folder), repo_id, private=private, commit_message=message)
+    elif kind == "metric":
         from nyx_hf.metric_modules import push_metric_module
 
-        if tag is not None or revision is not None or not create:
-            raise typer.BadParameter("a metric's Space takes neither --tag nor --revision nor --no-create")
         commit = push_metric_module(name, repo_id, private=private, commit_message=message)
     else:
         from nyx_hf.hub import push_to_hub

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from huggingface_hub import RepoCard
 
+from nyx_hf.index_files import stale_files
 from nyx_hf.model_cards.dataset_card import OWN_PAGES
 
 Kind = Literal["model", "adapter", "dataset"]
@@ -103,8 +104,9 @@ def kind_of(path: Path) -> Kind:
 
 
 def files_to_push(path: Path) -> tuple[str, ...]:
-    """Lists the files of a folder that go to the Hub, relative to it, in order."""
-    relative = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
+    """Lists the files of a folder that go to the Hub, relative to it, in order; of an index those that are in use."""
+    stale = stale_files(path)
+    relative = (file.relative_to(path) for file in path.rglob("*") if file.is_file() and file not in stale)
     return tuple(sorted(file.as_posix() for file in relative if not any(map(_is_ignored, file.parts))))
 
 

@@ -20,7 +20,7 @@ _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _MANAGED: dict[Kind, tuple[str, ...]] = {
     "model": ("*.safetensors", "*.safetensors.index.json", "*.py"),
     "adapter": ("*.safetensors",),
-    "dataset": ("data/*", "images/*"),
+    "dataset": ("data/*", "images/*", "vectors/*"),
 }
 """Files that a new version may not leave on the Hub: old shards would be read with the new ones."""
 

@@ -29,13 +29,13 @@ class Hit:
     Attributes:
         content: The document, in any form that the model takes.
         score: Its similarity to the query.
-        correct: Whether it is a right one.
+        correct: Whether it is a right one; None where nobody knows.
         label: What stands above it; its rank and score where it is empty.
     """
 
     content: Any
     score: float
-    correct: bool
+    correct: bool | None
     label: str = ""
 
 
@@ -175,8 +175,8 @@ def gallery(
 ) -> Path:
     """Draws queries beside their best hits, text and images in reading order.
 
-    A right hit has a green frame and a check mark, a wrong one a red frame and a cross. Where no shown hit is right,
-    a right document stands at the end of the row in a dashed frame.
+    A right hit has a green frame and a check mark, a wrong one a red frame and a cross; where nobody knows, it is
+    a grey frame. Where no shown hit is right, a right document stands at the end of the row in a dashed frame.
 
     Args:
         examples: What to show, one row each.
@@ -250,7 +250,7 @@ def _cards(example: Example, hits: int) -> list[_Card]:
     shown = example.hits[:hits]
     cards = [_Card(0, example.query, example.label or "query", ACCENT, fill=_ASKED)]
     for rank, hit in enumerate(shown, 1):
-        color, mark = (RIGHT, "✓") if hit.correct else (WRONG, "✗")
+        color, mark = {True: (RIGHT, "✓"), False: (WRONG, "✗"), None: (MUTED, "")}[hit.correct]
         cards.append(_Card(rank, hit.content, hit.label or f"hit {rank} · {hit.score:.2f}", color, mark))
     if example.gold is not None and not any(hit.correct for hit in shown):
         cards.append(_Card(hits + 1, example.gold, "missed: the right one", SOUGHT, style="--"))

@@ -22,7 +22,11 @@ from nyx_hf.folders import HubError
 from nyx_hf.model_cards.licences import LicenceError
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = sorted(command.callback.__name__ for command in cli.app.registered_commands if command.callback)
+COMMANDS = sorted(
+    command.name or command.callback.__name__.replace("_", "-")
+    for command in cli.app.registered_commands
+    if command.callback
+)
 
 
 def run(*arguments: str, **options: Any) -> Any:

@@ -87,7 +87,8 @@ def expected() -> set[str]:
     for folder in FOLDERS:
         files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in (ROOT / folder).rglob("*.py")}
     files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in (ROOT / "model_cards" / "templates").glob("*.md")}
-    files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in (ROOT / "trainer" / "recipes").glob("*.yaml")}
+    for recipes in ("recipes", "reranker_recipes"):
+        files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in (ROOT / "trainer" / recipes).glob("*.yaml")}
     launch = [path for path in (ROOT / "trainer" / "launch_configs").iterdir() if path.suffix in (".yaml", ".json")]
     files |= {f"nyx_hf/{path.relative_to(ROOT)}": path for path in launch}
     return {*files, "nyx_hf/py.typed", "nyx_hf/published.yaml"}

@@ -83,8 +83,12 @@ _INDEX = (
     PaperEntry(
         "nyx",
         "Eq. 2",
-        "Matryoshka: the loss of each embedding prefix, weighted and summed",
-        ("nyx_hf.trainer.loss_contrastive.ContrastiveLoss", "nyx_hf.trainer.nested_cosine.nested_cosine"),
+        "Matryoshka: the loss of each embedding prefix, weighted and summed; search by prefixes",
+        (
+            "nyx_hf.trainer.loss_contrastive.ContrastiveLoss",
+            "nyx_hf.trainer.nested_cosine.nested_cosine",
+            "nyx_hf.coarse_search.Funnel",
+        ),
     ),
     PaperEntry(
         "nyx",
@@ -180,7 +184,17 @@ _INDEX = (
         "u-marvel",
         "Eq. 4",
         "the teacher's scores: α recall + (1 - α) reranking",
-        ("nyx_hf.trainer.loss_distillation.fused_scores",),
+        ("nyx_hf.trainer.loss_distillation.fused_scores", "nyx_hf.fusion.fuse"),
+    ),
+    PaperEntry(
+        "u-marvel",
+        "§3.3, Eq. 3",
+        "the reranker: next-token YES or NO on a positive and the top 50 negatives; its score is P(YES)",
+        (
+            "nyx_hf.trainer.reranker_data.pair_rows",
+            "nyx_hf.trainer.reranker_training.train_reranker",
+            "nyx_hf.reranker.NyxReranker",
+        ),
     ),
     PaperEntry(
         "u-marvel",

@@ -49,7 +49,10 @@ def index(
     ] = None,
     split: Annotated[list[str] | None, typer.Option(help="A split of the corpus; all if left out.")] = None,
     search: Annotated[
-        str | None, typer.Option(help="exact (if left out), funnel, int8 or binary: how candidates are found.")
+        str | None,
+        typer.Option(
+            help="exact (if left out), funnel, int8, binary; in Milvus also hnsw, funnel-hnsw: how it is searched."
+        ),
     ] = None,
     prefix: Annotated[
         int | None, typer.Option(min=1, help="The funnel's first dimensions (a quarter of all).")
@@ -65,7 +68,11 @@ def index(
         int, typer.Option(min=0, help="Pixels of a picture that is kept to be shown; 0 keeps pictures as they are.")
     ] = 512 * 512,
     store: Annotated[
-        str | None, typer.Option(metavar="KIND:PLACE", help="Another place than --out: faiss:DIR.")
+        str | None,
+        typer.Option(
+            metavar="KIND:PLACE",
+            help="Another place than --out: faiss:DIR, milvus:FILE.db, milvus:http://HOST:PORT/NAME.",
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Contents encoded together.")] = 32,
     device: Annotated[

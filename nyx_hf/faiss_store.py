@@ -16,7 +16,7 @@ from nyx_hf.data_builders.schema import DOC
 from nyx_hf.index_files import LOCK, ROWS, VECTORS, read_manifest
 from nyx_hf.segment_writing import SegmentWriter, commit, locked
 from nyx_hf.segments import FORMAT, Segments, open_segments
-from nyx_hf.vector_store import Batch, StoreError, StoreProperties, Where, checked_where
+from nyx_hf.vector_store import Batch, StoreError, StoreProperties, Where, checked_vectors, checked_where
 
 _DTYPES = ("float32", "float16")
 _SMALL, _MANY = 4096, 8  # so many segments of fewer rows are made one
@@ -125,7 +125,7 @@ class FaissStore:
 
     def search(self, vectors: np.ndarray, k: int, where: Where | None = None) -> tuple[np.ndarray, list[list[str]]]:
         """Finds the nearest documents, exactly or among candidates; scores are exact always."""
-        queries = self._checked(vectors, "queries")
+        queries = checked_vectors(vectors, self.properties.dims, "queries")
         if k < 1:
             raise StoreError(f"found k={k}, expected 1 or more")
         counted = self._counted(where)
@@ -205,7 +205,7 @@ class FaissStore:
 
     def _rows(self, batch: Batch) -> pa.Table:
         """Brings a batch's rows into the store's columns; those that it does not have are null."""
-        self._checked(batch.vectors, "documents")
+        checked_vectors(batch.vectors, self.properties.dims, "documents")
         schema = self._schema()
         if unknown := [name for name in batch.metadata.column_names if name not in schema.names]:
             raise StoreError(f"found the column {unknown[0]!r}, expected {', '.join(self.properties.columns)}")
@@ -216,14 +216,6 @@ class FaissStore:
         return pa.table([columns.get(one.name, pa.nulls(given, one.type)) for one in schema], names=schema.names).cast(
             schema
         )
-
-    def _checked(self, vectors: np.ndarray, name: str) -> np.ndarray:
-        found = np.ascontiguousarray(vectors, np.float32)
-        if found.ndim != 2 or found.shape[1] != self.properties.dims:
-            raise StoreError(f"found {name} of shape {found.shape}, expected (rows, {self.properties.dims})")
-        if not np.isfinite(found).all():
-            raise StoreError(f"found values in the {name} that are not finite, expected numbers: check the model")
-        return found
 
     def _counted(self, where: Where | None) -> np.ndarray | None:
         """Tells which documents fit a filter: bool (N,); None where there is no filter."""

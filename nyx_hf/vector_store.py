@@ -263,6 +263,20 @@ def checked_where(where: Mapping[str, Any] | None, columns: Mapping[str, str]) -
     return checked
 
 
+def checked_vectors(vectors: np.ndarray, dims: int, name: str) -> np.ndarray:
+    """Gives vectors as float32 (n, dims).
+
+    Raises:
+        StoreError: If they have another width, or values that are not finite.
+    """
+    found = np.ascontiguousarray(vectors, np.float32)
+    if found.ndim != 2 or found.shape[1] != dims:
+        raise StoreError(f"found {name} of shape {found.shape}, expected (rows, {dims})")
+    if not np.isfinite(found).all():
+        raise StoreError(f"found values in the {name} that are not finite, expected numbers: check the model")
+    return found
+
+
 def _as_type(value: Any, kind: pa.DataType) -> Any:
     """Reads a text as what a column holds; other values are taken as they are."""
     return pa.scalar(value).cast(kind).as_py() if isinstance(value, str) else value

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 import nyx_hf
 from nyx_hf import NyxModel, TripletDataset, cli
+from nyx_hf.checkpoint_layouts import LAYOUTS
 from nyx_hf.data_builders.digits import build_digits
 from nyx_hf.data_builders.registry import BUILDERS
 from nyx_hf.folders import check_folder
@@ -32,7 +33,9 @@ from nyx_hf.modeling.configuration_nyx import PRESETS
 from nyx_hf.modeling.content_nyx import content_modalities, parse_content
 from nyx_hf.suites import SUITES
 from nyx_hf.trainer import launch, training_run
+from nyx_hf.trainer.reranker_arguments import parse_reranker_run
 from nyx_hf.trainer.run_arguments import parse_run
+from nyx_hf.trainer.tiny import make_tiny_vlm
 from tests.fresh import run_fresh
 from tests.pictures import noise_image
 
@@ -382,6 +385,62 @@ def site() -> None:
         manual(Path("my-site"))
 
 
+def index_own(line: str, told: SimpleNamespace) -> None:
+    if not Path("index").exists():
+        result = run_cli(line)
+        assert result.exit_code == 0, result.output
+    assert Path("index/index.json").is_file()
+
+
+def search_own(line: str, told: SimpleNamespace) -> None:
+    index_own("nyx-hf index runs/quickstart/dataset --model runs/quickstart/model --out index", told)
+    result = run_cli(line)
+    assert result.exit_code == 0 and "three one four" in Path("found.html").read_text(encoding="utf-8"), result.output
+
+
+def serve_own(line: str, told: SimpleNamespace) -> None:
+    """It opens what tests/test_serving.py serves."""
+    index_own("nyx-hf index runs/quickstart/dataset --model runs/quickstart/model --out index", told)
+    served: list[Any] = []
+    told.patch.setattr("nyx_hf.serving_command.run_serve", lambda *args, **kwargs: served.append((args, kwargs)))
+    result = run_cli(line)
+    assert result.exit_code == 0 and len(served) == 1, result.output
+
+
+def train_reranker_full(line: str, told: SimpleNamespace) -> None:
+    """It settles to a run; tests/test_reranker_training.py trains one."""
+    words = shlex.split(line)
+    run = parse_reranker_run(words[2], words[4], words[6], ["smoke=true"])
+    assert run.model.model_name_or_path == BACKBONE and run.training.output_dir == "runs/reranker"
+
+
+def rerank_own(line: str, told: SimpleNamespace) -> None:
+    made_hard(told)
+    result = run_cli(line)
+    assert result.exit_code == 0 and "fused" in result.output, result.output
+    assert Path("reranked/ranking.parquet").is_file()
+
+
+def distill_own(line: str, told: SimpleNamespace) -> None:
+    made_hard(told)
+    result = run_cli(line)
+    assert result.exit_code == 0, result.output
+    assert TripletDataset.load("data/nyxqa-taught")[0]["positive_recall_scores"]
+
+
+def made_hard(told: SimpleNamespace) -> None:
+    """Mined data, and a reranker's folder: the plain backbone, as it judges without training."""
+    if not Path("data/nyxqa-hard").exists():
+        mine_own("nyx-hf mine data/nyxqa --model runs/quickstart/model --out data/nyxqa-hard", told)
+    if not Path("runs/reranker").exists():
+        make_tiny_vlm(Path("runs/reranker"))
+
+
+def import_list(line: str, told: SimpleNamespace) -> None:
+    result = run_cli(line)
+    assert result.exit_code == 0 and all(name in result.output for name in LAYOUTS), result.output
+
+
 def push(line: str, told: SimpleNamespace) -> None:
     """It parses into what tests/test_hub.py pushes to a stand-in of the Hub; the dataset is ready to go."""
     called: list[Any] = []
@@ -430,6 +489,13 @@ COMMANDS: dict[str, Callable[[str, SimpleNamespace], None]] = {
         evaluate_own
     ),
     "nyx-hf adapt html:my-site --model runs/quickstart/model --out runs/my-site --plan": adapt_plan,
+    "nyx-hf index runs/quickstart/dataset --model runs/quickstart/model --out index": index_own,
+    'nyx-hf search index "Whose code is three one four?" -k 3 --html found.html': search_own,
+    "nyx-hf serve index --port 8000": serve_own,
+    f"nyx-hf train-reranker data/nyxqa-hard --base {BACKBONE} --out runs/reranker": train_reranker_full,
+    "nyx-hf rerank data/nyxqa-hard --model runs/quickstart/model --reranker runs/reranker --out reranked": rerank_own,
+    "nyx-hf distill data/nyxqa-hard --reranker runs/reranker --fraction 0.5 --out data/nyxqa-taught": distill_own,
+    "nyx-hf import --list": import_list,
     "nyx-hf push runs/quickstart/model your-name/nyx-digits --tag v1": push,
     "nyx-hf push runs/quickstart/dataset your-name/nyx-digits": push,
 }

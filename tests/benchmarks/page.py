@@ -5,6 +5,7 @@ python tests/benchmarks/page.py
 
 import json
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 
 def page() -> str:
     """The page's text."""
-    losses, chunks = (_read(name) for name in ("losses", "chunks"))
+    losses, chunks, search = (_read(name) for name in ("losses", "chunks", "search"))
     packages, loss, step = losses["packages"], losses["settings"], chunks["settings"]
     paragraphs = [
         "# Benchmarks",
@@ -37,8 +38,28 @@ def page() -> str:
         table(chunks["results"], "nyx_hf, gradient cache"),
         "Contents of like length are embedded together, with chunks and without; sentence-transformers takes rows as "
         "they come, and pads each piece to its longest.",
+        "## Search",
+        f"{search['settings']['rows']:,} made-up vectors of {search['settings']['dims']:,} dimensions whose first "
+        f"ones say most, as Matryoshka vectors do; {search['settings']['queries']} queries at once and one by one, "
+        "the first 10 found. Recall is against all vectors compared; binary vectors depend most on the data.",
+        f"    {search['command']}",
+        _ways(search["results"]),
     ]
     return "\n\n".join(map(_filled, paragraphs)) + "\n"
+
+
+def _ways(results: Mapping[str, Mapping[str, float]]) -> str:
+    """What each way to search takes, and finds."""
+    lines = [
+        "| search | seconds a batch | ms a query alone | recall@10 | batch, times faster | alone, times faster |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, one in results.items():
+        lines.append(
+            f"| {name} | {one['seconds']:.2f} | {one['single_ms']:.0f} | {one['recall']:.3f} | "
+            f"{one['times_faster']:.2f} | {one['single_times_faster']:.2f} |"
+        )
+    return "\n".join(lines)
 
 
 def _read(name: str) -> dict[str, Any]:

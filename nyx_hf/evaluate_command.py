@@ -14,6 +14,7 @@ from nyx_hf.build import add_options, shown_command
 from nyx_hf.card_results import add_to_card, check_card
 from nyx_hf.data_builders.searching import Searcher
 from nyx_hf.leaderboard import check_metadata, unfilled, write_submission
+from nyx_hf.registered_results import write_registered
 from nyx_hf.results import SuiteReport
 from nyx_hf.results_picture import results_picture
 from nyx_hf.results_text import report_markdown, report_text
@@ -101,6 +102,8 @@ def run_evaluate(
     files = [] if wanted.out is None else write_results(report, wanted.out)
     if wanted.card is not None:
         files.append(add_to_card(report, wanted.card))
+        registered = write_registered(report, wanted.card)
+        files += [] if registered is None else [registered]
     if wanted.submission and wanted.out is not None:
         files.append(write_submission(report, wanted.out / "submission", wanted.about or {}, width))
         return Evaluated(report, tuple(files), tuple(unfilled(files[-1])))

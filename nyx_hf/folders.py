@@ -22,6 +22,9 @@ IGNORED = (
 )
 """Names of files and folders that stay at home: training state, caches, half-written and hidden files."""
 
+SHOWN = ".eval_results"
+"""The hidden folder that goes up: the Hub reads a model's results for its own leaderboards there."""
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _HOME_PATH = re.compile(r"(?<![\w./:])(?:/home/|/Users/|/root/|file:///|[A-Za-z]:\\Users\\)\S*")
@@ -111,7 +114,7 @@ def files_to_push(path: Path) -> tuple[str, ...]:
 
 
 def _is_ignored(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in IGNORED)
+    return name != SHOWN and any(fnmatch(name, pattern) for pattern in IGNORED)
 
 
 def _kind(path: Path) -> Kind | None:

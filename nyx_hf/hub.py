@@ -18,7 +18,7 @@ __all__ = ["NETWORK_ERROR", "HubError", "check_folder", "kind_of", "push_to_hub"
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _MANAGED: dict[Kind, tuple[str, ...]] = {
-    "model": ("*.safetensors", "*.safetensors.index.json", "*.py"),
+    "model": ("*.safetensors", "*.safetensors.index.json", "*.py", ".eval_results/*.yaml"),
     "adapter": ("*.safetensors",),
     "dataset": ("data/*", "images/*", "vectors/*"),
 }

@@ -250,7 +250,9 @@ class TestDocs:
         check_command(line)
 
     def test_every_option_that_is_named_is_one(self) -> None:
-        known = "".join(help_of([name]) for name in ("rerank", "train-reranker", "mine", "distill")) + "--num_processes"
+        known = (
+            "".join(help_of([name]) for name in ("rerank", "train-reranker", "mine", "distill")) + "--num_processes"
+        )
         named = set(re.findall(r"(?<!\w)--[a-z][\w-]+", PAGE.text))
         assert named and named <= set(re.findall(r"--[\w-]+", known)), named
 

@@ -24,6 +24,7 @@ from nyx_hf.serving_settings import ServingSettings
 from nyx_hf.trainer.hub_revisions import NETWORK_ERROR
 from nyx_hf.vector_store import parse_place
 
+_IDLE = 75  # seconds that an idle connection stays: one closed as a client sends its next request is an error there
 _PAGES = 3  # seconds that open pages have once all requests are answered
 
 
@@ -169,7 +170,7 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, gate: Gate, settings: ServingSettings, how: Mapping[str, Any]) -> None:
-        super().__init__(uvicorn.Config(gate, timeout_graceful_shutdown=_PAGES, **how))
+        super().__init__(uvicorn.Config(gate, timeout_graceful_shutdown=_PAGES, timeout_keep_alive=_IDLE, **how))
         self._gate, self._ticks = gate, int(settings.drain * 10)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

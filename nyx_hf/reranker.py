@@ -41,7 +41,7 @@ class NyxReranker:
     def __init__(self, name: str, model: Any, processor: PairProcessor, batch_tokens: int = BATCH_TOKENS) -> None:
         self.name, self.model, self.processor = name, model.eval(), processor
         self.answers = answer_ids(processor.tokenizer, processor.wording)
-        self.features = FeatureCache(model.model, processor._visual(allow_urls=False))
+        self.features = FeatureCache(model.model, processor.visual)
         self._forward = PairForward(model, self.features, self.answers, batch_tokens)
 
     @classmethod
@@ -67,14 +67,18 @@ class NyxReranker:
             The reranker.
 
         Raises:
-            ValueError: If it is no vision-language model of a known family, its weights do not fit, or its answers
-                cannot be told apart.
-            OSError: If it is not there.
+            ValueError: If it is not there, or no vision-language model of a known family, its weights do not fit, or
+                its answers cannot be told apart.
+            OSError: If its weights are not there.
         """
         folder, name = Path(name_or_folder), str(name_or_folder)
         commit = folder_hash(folder) if folder.is_dir() else commit_of(name, revision or "main", "model")
         hub: dict[str, Any] = {} if folder.is_dir() or commit is None else {"revision": commit}
-        config = AutoConfig.from_pretrained(name, **hub)
+        try:
+            config = AutoConfig.from_pretrained(name, **hub)
+        except (OSError, ValueError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise ValueError(f"{name} cannot be opened as a reranker: {told}") from error
         settings = reranker_settings(name, config)
         how = {} if dtype is None else {"dtype": dtype}
         model, report = AutoModelForImageTextToText.from_pretrained(name, output_loading_info=True, **hub, **how)

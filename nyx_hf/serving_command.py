@@ -135,7 +135,8 @@ def run_serve(served: Served, settings: ServingSettings, host: str, port: int, l
     Raises:
         ValueError: Something cannot be opened, or the port is taken.
     """
-    logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")  # of others, warnings alone
+    logging.getLogger("nyx_hf").setLevel(level.upper())
     bound = _bind(host, port)  # before anything is loaded
     try:
         gate, name = open_app(served, settings)

@@ -13,6 +13,7 @@ from nyx_hf.modeling.processing_nyx import NyxProcessor, Plan
 from nyx_hf.modeling.sources_nyx import SourceError
 from nyx_hf.modeling.tokens_nyx import cut_tail, tokenize
 from nyx_hf.modeling.video_nyx import Frames
+from nyx_hf.modeling.visual_nyx import Visual
 from nyx_hf.trainer.reranker_prompt import CONFIG_KEY, FAMILIES, RerankerSettings
 
 logger = logging.get_logger(__name__)
@@ -60,6 +61,11 @@ class PairProcessor(NyxProcessor):
         processor.wording = settings
         return processor
 
+    @property
+    def visual(self) -> Visual:
+        """What turns images and videos into patches; addresses are never fetched."""
+        return self._visual(allow_urls=False)
+
     def measure(self, item: Any, index: int | None = None) -> Measured:
         """Parses a content and reads the headers of its images.
 
@@ -74,7 +80,7 @@ class PairProcessor(NyxProcessor):
             ContentError: It is malformed, or an image or video of it cannot be read.
         """
         content = parse_content({"content": item} if _is_parts(item) else item, index=index)
-        visual = self._visual(allow_urls=False)
+        visual = self.visual
         widths: list[int] = []
         frames: list[Frames] = []
         stamps: list[str] = []

@@ -58,7 +58,7 @@ class McNemar:
         if self.p_exact >= level:
             return f"no difference told apart, p={self.p_exact:.2g} (n={self.questions})"
         better = names[0] if self.only_first > self.only_second else names[1]
-        return f"{better} better, p={self.p_exact:.2g}"
+        return f"{better} better, " + (f"p={self.p_exact:.2g}" if self.p_exact >= 1e-4 else "p<0.0001")
 
 
 def bootstrap_interval(

@@ -132,6 +132,8 @@ def test_verdicts_say_which_is_better():
     close = mcnemar([1] * 4 + [0] * 13, [0] * 4 + [1] * 13)  # where the two tests do not agree
     assert close.p_corrected > 0.05 and close.verdict() == "second better, p=0.049"
     assert mcnemar(wins, wins).verdict() == "no difference told apart, p=1 (n=14)"
+    clear = mcnemar([False] * 1200, [True] * 1200)
+    assert clear.verdict() == "second better, p<0.0001"
 
 
 def test_many_questions_are_no_trouble():

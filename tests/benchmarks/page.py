@@ -16,7 +16,7 @@ DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 
 def page() -> str:
     """The page's text."""
-    losses, chunks, search = (_read(name) for name in ("losses", "chunks", "search"))
+    losses, chunks, search, serving = (_read(name) for name in ("losses", "chunks", "search", "serving"))
     seeds, own = _read("quickstart")["runs"], _read("own_pages")
     asked = own["questions"]
     packages, loss, step = losses["packages"], losses["settings"], chunks["settings"]
@@ -46,6 +46,11 @@ def page() -> str:
         "the first 10 found. Recall is against all vectors compared; binary vectors depend most on the data.",
         f"    {search['command']}",
         _ways(search["results"]),
+        "## Serving",
+        f"{serving['settings']['contents']:,} contents, every fourth with a picture, by `encode` and over HTTP by "
+        "`nyx-hf serve`, on one machine; one round, so that a few percent mean nothing.",
+        f"    {serving['command']}",
+        _served(serving["results"]),
         "## The quickstart over seeds",
         f"Right answers in percent, to {seeds[0]['queries']:,} questions about unseen handwriting, by stage; the "
         "second stage trains on feedback. McNemar's exact test between the two stages.",
@@ -79,6 +84,16 @@ def _ways(results: Mapping[str, Mapping[str, float]]) -> str:
             f"| {name} | {one['seconds']:.2f} | {one['single_ms']:.0f} | {one['recall']:.3f} | "
             f"{one['times_faster']:.2f} | {one['single_times_faster']:.2f} |"
         )
+    return "\n".join(lines)
+
+
+def _served(results: Mapping[str, Mapping[str, float]]) -> str:
+    """Contents a second of each way, against encode."""
+    lines = ["| case | contents a second | throughput, against encode |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {one['contents_per_second']:.1f} | {one['encode_seconds_ratio']:.2f} |"
+        for name, one in results.items()
+    ]
     return "\n".join(lines)
 
 

@@ -161,21 +161,36 @@ def model_card(facts: ModelFacts) -> ModelCard:
         dims=facts.dims,
         metrics_table=metrics_table(facts.metrics),
         figures=facts.figures,
-        recipe=facts.recipe,
-        data_table=table(
+        **training_blocks(facts, licence),
+    )
+    return card
+
+
+def training_blocks(facts: ModelFacts, licence: License) -> dict[str, Any]:
+    """Gives what `training.md`, the end of every trained model's card, is filled with.
+
+    Args:
+        facts: The model's facts.
+        licence: Its licence.
+
+    Returns:
+        The template's values by name.
+    """
+    return {
+        "recipe": facts.recipe,
+        "data_table": table(
             ("data", "revision", "licence"),
             [(_linked(s.repo_or_name), s.revision, License.of(s.license).label) for s in facts.datasets],
         ),
-        command=code_block(facts.command, "bash") if facts.command else "",
-        seed=facts.seed,
-        git_commit=facts.git_commit,
-        hyperparameters_table=facts_table(("argument", "value"), facts.hyperparameters),
-        versions_table=facts_table(("package", "version"), facts.versions),
-        licence=licence.label,
-        licence_link=licence.link,
-        bibtex=code_block(bibtex(facts.citations), "bibtex") if facts.citations else "",
-    )
-    return card
+        "command": code_block(facts.command, "bash") if facts.command else "",
+        "seed": facts.seed,
+        "git_commit": facts.git_commit,
+        "hyperparameters_table": facts_table(("argument", "value"), facts.hyperparameters),
+        "versions_table": facts_table(("package", "version"), facts.versions),
+        "licence": licence.label,
+        "licence_link": licence.link,
+        "bibtex": code_block(bibtex(facts.citations), "bibtex") if facts.citations else "",
+    }
 
 
 def model_licence(facts: ModelFacts) -> License:

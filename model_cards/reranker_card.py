@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from nyx_hf.model_cards.blocks import TEMPLATES, code_block, facts_table, quoted, shown_repo_id, table
-from nyx_hf.model_cards.citations import bibtex
+from nyx_hf.model_cards.blocks import TEMPLATES, code_block, facts_table, quoted, shown_repo_id
 from nyx_hf.model_cards.licences import NOTICES, License, base_licence
-from nyx_hf.model_cards.model_card import ModelFacts, model_licence
+from nyx_hf.model_cards.model_card import ModelFacts, model_licence, training_blocks
 
 _TAGS = ("sentence-transformers", "cross-encoder", "reranker", "text-ranking", "multimodal", "retrieval", "nyx_hf")
 
@@ -67,19 +66,7 @@ def reranker_card(facts: RerankerFacts) -> ModelCard:
         pairs_table=facts_table(("training pairs", "how many"), facts.pairs),
         metrics_table="",
         figures={},
-        recipe=facts.recipe,
-        data_table=table(
-            ("data", "revision", "licence"),
-            [(source.repo_or_name, source.revision, License.of(source.license).label) for source in facts.datasets],
-        ),
-        command=code_block(facts.command, "bash") if facts.command else "",
-        seed=facts.seed,
-        git_commit=facts.git_commit,
-        hyperparameters_table=facts_table(("argument", "value"), facts.hyperparameters),
-        versions_table=facts_table(("package", "version"), facts.versions),
-        licence=licence.label,
-        licence_link=licence.link,
-        bibtex=code_block(bibtex(facts.citations), "bibtex") if facts.citations else "",
+        **training_blocks(facts, licence),
     )
     return card
 

@@ -191,7 +191,8 @@ class NyxSettings:
 
 _NYX_QUERY = "Please retrieve the most relevant document to answer the question.\n"
 
-# What each paper says. Where its released code does otherwise, `…-official` keeps the code's habit.
+# What each paper says. Where its released code does otherwise, `…-official` keeps the code's main habits; all that is
+# known of them, for published checkpoints, is in `nyx_hf.checkpoint_layouts`.
 PRESETS: dict[str, NyxSettings] = {
     # Nyx §3.3: instruction before the query, last hidden state of the final <EOS>; §5.4: widths and weights;
     # appendix A: images up to 400 · 28 · 28 pixels.
@@ -266,8 +267,6 @@ PRESETS: dict[str, NyxSettings] = {
         preset="rzenembed-official",
         chat=True,
         system_prompt="You are a helpful assistant.",
-        represent_text="\nRepresent the given text in one word.",
-        represent_visual="\nRepresent the given image in one word.",
         end_token="<|endoftext|>",
         generation_prompt=True,
         positions="sequential",

@@ -160,8 +160,6 @@ LAYOUTS: dict[str, Layout] = {
             pattern=r"rzen-?embed",
             habits=preset_settings(
                 "rzenembed-official",
-                represent_text="",
-                represent_visual="",
                 instruction_in="text",
                 min_pixels=256 * _TOKEN,
                 round_images=True,

@@ -119,7 +119,7 @@ def distill_dataset(
     corpus, queries = (tables[name][matching_split(name, tables[name], split)] for name in ("corpus", "queries"))
     some = TripletDataset(corpus, queries, links.select(taken), name=str(dataset))
     rows = list(_scored(some, teacher, negatives))
-    retriever = str(rows[0]["scorer"] if teacher is None else links[taken[0]]["scorer"])
+    retriever = str(links[taken[0]]["scorer"])
     facts = _facts(inherited_facts(str(dataset), revision), retriever, teacher, (len(rows), len(links)), seed)
     triplets: Splits = {**known_columns("triplets", tables["triplets"]), split: rows}
     facts = replace(facts, command=command)

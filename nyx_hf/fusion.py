@@ -71,8 +71,9 @@ def fuse(recall: np.ndarray, rerank: np.ndarray, alpha: float) -> np.ndarray:
         ValueError: If `alpha` is out of range, or the lengths differ.
     """
     check_alpha(alpha)
-    pairs = zip(recall.tolist(), rerank.tolist(), strict=True)
-    return np.array([fused_scores(first, second, alpha) for first, second in pairs], np.float64)
+    if len(recall) != len(rerank):
+        raise ValueError(f"found {len(recall)} scores of recall and {len(rerank)} of reranking, expected equally many")
+    return fused_scores(recall.astype(np.float64), rerank.astype(np.float64), alpha)
 
 
 def check_alpha(alpha: float) -> None:

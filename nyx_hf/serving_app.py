@@ -16,13 +16,11 @@ from nyx_hf.serving_engine import Engine, make_engine
 from nyx_hf.serving_errors import ApiError, add_error_handlers
 from nyx_hf.serving_gate import PAGE, App, Gate
 from nyx_hf.serving_schema import (
-    Asked as Asking,
-)
-from nyx_hf.serving_schema import (
     Content,
     EmbeddingsAnswer,
     EmbeddingsRequest,
     ErrorAnswer,
+    Request,
     RerankAnswer,
     RerankRequest,
     SearchAnswer,
@@ -162,7 +160,7 @@ def _add_state(app: FastAPI, service: Service, gate: Gate, page: bool) -> None:
         return RedirectResponse(f"{PAGE}/" if page else "/health")
 
 
-def _check_model(body: Asking, name: str) -> None:
+def _check_model(body: Request, name: str) -> None:
     if body.model is not None and body.model != name:
         raise ApiError(
             404,

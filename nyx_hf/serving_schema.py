@@ -68,14 +68,14 @@ def _batched(value: Any) -> Any:
     return [value] if single else value
 
 
-class Asked(BaseModel):
+class Request(BaseModel):
     """What all requests may say."""
 
     model: str | None = Field(None, description="The model's name, as `/v1/models` gives it.")
     user: str | None = Field(None, description="Taken and ignored.")
 
 
-class Instructed(Asked):
+class Instructed(Request):
     """A request whose queries may have an instruction."""
 
     instruction: str | None = Field(None, description="An instruction in full; wins over a prompt's name.")

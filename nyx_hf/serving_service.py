@@ -127,11 +127,10 @@ class Service:
                 for start in range(0, len(documents), _TOGETHER):
                     some = items[1:][start : start + _TOGETHER]
                     try:
-                        ranked = await self._batcher.compute(self.reranker.rank, items[0], some, None, instruction)
+                        found = await self._batcher.compute(self.reranker.scores, items[0], some, instruction)
                     except ContentError as error:
                         raise ApiError(400, error.message, param="documents", code="bad_content") from error
-                    for one in ranked:
-                        scores[start + one["corpus_id"]] = one["score"]
+                    scores[start : start + len(some)] = found
         best = np.argsort(-scores, kind="stable")[:top_n]
         return [(int(at), float(scores[at])) for at in best], tokens
 

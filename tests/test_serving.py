@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 
 from nyx_hf import cli, serving_content
 from nyx_hf.data_builders.fetching import ImageFetcher
-from nyx_hf.modeling.content_nyx import ContentError
 from nyx_hf.modeling.modeling_nyx import NyxModel
+from nyx_hf.reranker import NyxReranker
 from nyx_hf.serving_app import make_app
 from nyx_hf.serving_command import read_token
 from nyx_hf.serving_settings import ServingSettings
@@ -313,18 +313,6 @@ def test_time_is_limited_and_the_rest_goes_on(tiny_model: NyxModel) -> None:
 # ---------------------------------------------------------------- ranking and search
 
 
-class FakeReranker:
-    """Prefers long texts, and says so."""
-
-    def rank(
-        self, query: Any, documents: list[Any], top_k: int | None = None, instruction: str | None = None
-    ) -> list[dict[str, Any]]:
-        if "broken" in documents:
-            raise ContentError("found it broken")
-        scores = [(-len(str(one)), at) for at, one in enumerate(documents)]
-        return [{"corpus_id": at, "score": float(-score)} for score, at in sorted(scores)][:top_k]
-
-
 def test_rerank_by_vectors(client: TestClient, tiny_model: NyxModel, pictures: list[Image.Image]) -> None:
     documents = [*TEXTS, {"content": [image_part(pictures[0])]}]
     answer = post(client, "/v1/rerank", query="birds", documents=documents)
@@ -339,12 +327,21 @@ def test_rerank_by_vectors(client: TestClient, tiny_model: NyxModel, pictures: l
     assert refused(client, 400, "/v1/rerank", query="x", documents=[])["param"] == "documents"
 
 
-def test_rerank_by_a_reranker(tiny_model: NyxModel) -> None:
-    with TestClient(make_app(ServingSettings("tiny"), tiny_model, reranker=FakeReranker())) as client:
-        documents = ["a" * length for length in range(1, 70)]  # more than are scored together
-        answer = post(client, "/v1/rerank", query="x", documents=documents, top_n=3)
-        assert answer["method"] == "reranker" and [one["index"] for one in answer["results"]] == [68, 67, 66]
-        assert refused(client, 400, "/v1/rerank", query="x", documents=["broken"])["code"] == "bad_content"
+def test_rerank_by_a_reranker(
+    tiny_model: NyxModel, tiny_backbones: dict[str, Path], pictures: list[Image.Image]
+) -> None:
+    reranker = NyxReranker.from_pretrained(tiny_backbones["qwen2_5_vl"])
+    with TestClient(make_app(ServingSettings("tiny"), tiny_model, reranker=reranker)) as client:
+        texts = [f"the record {number} of the code" for number in range(40)]  # more than are scored together
+        documents = [*texts, {"content": [image_part(pictures[0])]}]
+        answer = post(client, "/v1/rerank", query="x", instruction="Find it.", documents=documents)
+        offline = reranker.plain_scores("x", [*texts, pictures[0]], "Find it.")
+        assert answer["method"] == "reranker" and np.ptp(offline) > 1e-5
+        found = {one["index"]: one["relevance_score"] for one in answer["results"]}
+        np.testing.assert_allclose([found[at] for at in range(41)], offline, atol=1e-5)
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+        broken = {"content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}
+        assert refused(client, 400, "/v1/rerank", query="x", documents=["a", broken])["code"] == "bad_content"
 
 
 def test_search(client: TestClient, index: FakeIndex, pictures: list[Image.Image]) -> None:

@@ -1,7 +1,9 @@
 """Distillation: the student learns a teacher's order of each query's own candidates."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,6 +12,8 @@ from nyx_hf.trainer.loss_batch import EmbeddedBatch, LossOutput, Objective, full
 from nyx_hf.trainer.loss_contrastive import check_dims, prefixes
 from nyx_hf.trainer.loss_temperature import Temperature
 from nyx_hf.trainer.padded_lists import as_lists
+
+Scores = TypeVar("Scores", float, np.ndarray)
 
 
 class DistillationLoss(Objective):
@@ -89,8 +93,8 @@ class DistillationLoss(Objective):
         return (scores * sharpness).log_softmax(dim=1)
 
 
-def fused_scores(recall: float, rerank: float, alpha: float) -> float:
-    """Joins what a retriever and a reranker think of one document: α · recall + (1 - α) · rerank.
+def fused_scores(recall: Scores, rerank: Scores, alpha: float) -> Scores:
+    """Joins what a retriever and a reranker think of a document, or of several: α · recall + (1 - α) · rerank.
 
     References:
         U-MARVEL, §3.3 and appendix C, Eq. 4.

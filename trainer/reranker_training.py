@@ -5,7 +5,6 @@ L = −log P(answer | query, candidate),  answer = YES for a positive and NO for
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedMode
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTTrainer
 
+from nyx_hf._version import __version__
 from nyx_hf.data_builders.triplets import TripletDataset
 from nyx_hf.model_cards.citations import CITATIONS
 from nyx_hf.model_cards.licences import license_file_text
@@ -30,10 +30,10 @@ from nyx_hf.trainer.reranker_saving import CONFIG, save_reranker
 from nyx_hf.trainer.run_arguments import DataArguments, ModelArguments
 from nyx_hf.trainer.run_data import data_sources
 from nyx_hf.trainer.run_model import model_place
-from nyx_hf.trainer.saving import hub_name
+from nyx_hf.trainer.saving import git_commit, hub_name, versions
 from nyx_hf.trainer.training_run import check_world_size
 
-_PACKAGES = ("nyx-hf", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
+_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers")
 _SHOWN = (
     "learning_rate",
     "lr_scheduler_type",
@@ -207,14 +207,15 @@ def _facts(
     origin = f"trained from `{base}`" if base else "trained"
     return RerankerFacts(
         name=args.hub_model_id or Path(args.output_dir).absolute().name,
-        summary=f"A pointwise reranker, {origin} with nyx_hf {version('nyx-hf')} as U-MARVEL's (§3.3).",
+        summary=f"A pointwise reranker, {origin} with nyx_hf {__version__} as U-MARVEL's (§3.3).",
         base_model=base,
         datasets=data_sources(DataArguments(datasets=[word]), args),
         settings=settings.to_dict(),
         hyperparameters=shown,
         command=command,
         seed=args.seed,
-        versions={package: version(package) for package in _PACKAGES},
+        git_commit=git_commit(),
+        versions=versions(_PACKAGES),
         citations=[key for key, is_used in used.items() if is_used],
         pairs=pairs,
     )

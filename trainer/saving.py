@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -166,8 +166,8 @@ def run_facts(
         metrics=metrics,
         hyperparameters=_hyperparameters(args, temperatures or {}),
         seed=args.seed,
-        versions=_versions(),
-        git_commit=_git_commit(),
+        versions=versions(),
+        git_commit=git_commit(),
         citations=_citations(retriever, args),
         adapter=adapter,
     )
@@ -253,9 +253,10 @@ def _hyperparameters(args: NyxTrainingArguments, temperatures: Mapping[str, floa
     return {**values, **(learned if args.learn_temperature else {}), "processes": args.world_size}
 
 
-def _versions() -> dict[str, str]:
+def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:
+    """Gives the versions of this package and of those that are installed."""
     found = {"nyx-hf": __version__}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -263,7 +264,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """The commit of this code where it runs from a checkout."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from huggingface_hub import DatasetCard, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+from nyx_hf.data_builders.held_out import is_held_out
+from nyx_hf.data_builders.loading import load_tables
 from nyx_hf.data_builders.schema import FEATURES
 from nyx_hf.model_cards.dataset_card import OWN_PAGES, DatasetFacts, Source
 from nyx_hf.model_cards.licences import License
@@ -40,6 +42,34 @@ def inherited_facts(dataset: str, revision: str | None = None) -> DatasetFacts:
         aliases={"mcqa": "queries"} if "mcqa" in _configs(card) else {},
         own_pages=bool(card.get(OWN_PAGES)),
     )
+
+
+def training_tables(dataset: str | Path, split: str, revision: str | None = None) -> dict[str, DatasetDict]:
+    """Reads a dataset to make new triplets of a training split.
+
+    Args:
+        dataset: A dataset folder or a Hub dataset.
+        split: The split of the triplets.
+        revision: The Hub's branch, tag or commit.
+
+    Returns:
+        Corpus, queries and triplets, by config and split.
+
+    Raises:
+        ValueError: If there is no such dataset or split, or models are tested by it.
+    """
+    if is_held_out(split):
+        raise ValueError(
+            f"found the split {split!r}, expected one to train on: models are tested by this one, and training on it "
+            "would spoil it"
+        )
+    tables = load_tables(dataset, ("corpus", "queries", "triplets"), revision)
+    if split not in tables["triplets"]:
+        raise ValueError(
+            f"found the splits {', '.join(tables['triplets'])} in the triplets of {dataset}, expected {split!r}; name "
+            "the one to train on with --split"
+        )
+    return tables
 
 
 def known_columns(config: str, tables: Mapping[str, Dataset]) -> dict[str, Dataset]:

@@ -11,13 +11,11 @@ from datasets import Dataset
 from tabulate import tabulate
 from tqdm.auto import tqdm
 
-from nyx_hf.data_builders.held_out import is_held_out
-from nyx_hf.data_builders.loading import load_tables
 from nyx_hf.data_builders.ranking import stored_rows
 from nyx_hf.data_builders.schema import Row, matching_split
 from nyx_hf.data_builders.triplets import TripletDataset
 from nyx_hf.data_builders.writing import Splits, check_replaceable, write_dataset
-from nyx_hf.derived import inherited_facts, known_columns
+from nyx_hf.derived import inherited_facts, known_columns, training_tables
 from nyx_hf.model_cards.dataset_card import DatasetFacts
 from nyx_hf.pair_scoring import PairScorer
 
@@ -104,15 +102,8 @@ def distill_dataset(
         raise ValueError(
             f"found fraction={fraction} and negatives={negatives}, expected more than 0 and at most 1, and at least 1"
         )
-    if is_held_out(split):
-        raise ValueError(f"found the split {split!r}, expected one to train on: models are tested by this one")
     check_replaceable(Path(out), overwrite)
-    tables = load_tables(dataset, ("corpus", "queries", "triplets"), revision)
-    if split not in tables["triplets"]:
-        raise ValueError(
-            f"found the splits {', '.join(tables['triplets'])} in the triplets of {dataset}, expected {split!r}; name "
-            "the one to train on with --split"
-        )
+    tables = training_tables(dataset, split, revision)
     links = tables["triplets"][split]
     _check_mined(links, str(dataset))
     taken = _sample(len(links), fraction, seed)
@@ -134,11 +125,14 @@ def _check_mined(links: Dataset, dataset: str) -> None:
     columns = ("negative_ids", "positive_scores", "negative_scores", "scorer")
     missing = [name for name in columns if name not in links.column_names]
     if not missing:
-        table = links.select_columns(list(columns))
+        taught = "positive_recall_scores"
+        table = links.select_columns([*columns, *({taught} & set(links.column_names))])
         for number, row in enumerate(table):
             scores = [*(row["positive_scores"] or []), *(row["negative_scores"] or [])]
             if not row["negative_ids"] or len(row["negative_scores"] or []) != len(row["negative_ids"]):
                 missing = [f"negatives with scores in row {number}"]
+            elif row.get(taught):
+                missing = [f"a retriever's own scores in row {number}, which {row['scorer']} scored"]
             elif any(abs(score) > 1.001 for score in scores):
                 missing = [f"cosines in row {number}, whose scores are of {row['scorer']}"]
             if missing:

@@ -10,14 +10,13 @@ from datasets import Dataset
 from nyx_hf.data_builders.answer_metrics import answer_scores
 from nyx_hf.data_builders.answering import Answerer, Question
 from nyx_hf.data_builders.feedback import Chosen, Feedback, FeedbackRules, Window, gather_feedback
-from nyx_hf.data_builders.held_out import check_apart, document_of, held_out_documents, is_held_out
-from nyx_hf.data_builders.loading import load_tables
+from nyx_hf.data_builders.held_out import check_apart, document_of, held_out_documents
 from nyx_hf.data_builders.ranking import Ranking, rank
 from nyx_hf.data_builders.schema import Row, matching_split
 from nyx_hf.data_builders.searching import Searcher
 from nyx_hf.data_builders.vlm_answerer import VLMAnswerer
 from nyx_hf.data_builders.writing import Splits, check_replaceable, write_dataset
-from nyx_hf.derived import inherited_facts, known_columns
+from nyx_hf.derived import inherited_facts, known_columns, training_tables
 from nyx_hf.feedback_report import FeedbackDataset
 from nyx_hf.model_cards.dataset_card import DatasetFacts
 
@@ -60,18 +59,8 @@ def feedback_dataset(
         ValueError: If there is no such dataset or split, models are tested by it, its corpus shares a document with
             another split's, or no query is left.
     """
-    if is_held_out(split):
-        raise ValueError(
-            f"found the split {split!r}, expected one to train on: models are tested by this one, and feedback on it "
-            "would spoil it"
-        )
     check_replaceable(Path(out), overwrite)
-    tables = load_tables(dataset, ("corpus", "queries", "triplets"), revision)
-    if split not in tables["triplets"]:
-        raise ValueError(
-            f"found the splits {', '.join(tables['triplets'])} in the triplets of {dataset}, expected {split!r}; name "
-            "the one to train on with --split"
-        )
+    tables = training_tables(dataset, split, revision)
     source = _Split(tables, split)
     rankings = rank(searcher, source.asked, source.corpus, rules.k)
     before = _requests(answerer)

@@ -93,6 +93,17 @@ def test_the_objective_joins_both(tmp_path: Path, tiny_model: Any) -> None:
     assert batch["negative_scores"].tolist() == pytest.approx([0.25 * s + 0.75 * 0.1 for s in (0.6, 0.4)] * 2)
 
 
+@pytest.mark.e2e
+def test_the_recipe_trains_on_it(tmp_path: Path) -> None:
+    distill_dataset(mined(tmp_path / "hard"), Teacher(), tmp_path / "taught", fraction=1.0)
+    words = [f"datasets={tmp_path / 'taught'}", "distillation_alpha=0.25", "eval_dataset=null", "smoke=true"]
+    done = CliRunner().invoke(
+        app, ["train", "u_marvel_3_distillation", *words, f"output_dir={tmp_path / 'student'}"], catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "student" / "model.safetensors").is_file()
+
+
 def test_the_control_takes_the_same_triplets(tmp_path: Path) -> None:
     hard = mined(tmp_path / "hard")
     distill_dataset(hard, Teacher(), tmp_path / "taught", fraction=0.3, seed=5)
@@ -119,6 +130,7 @@ def test_a_larger_share_holds_the_smaller_one(tmp_path: Path) -> None:
         ({"negative_ids": [], "negative_scores": []}, {}, "lack negatives with scores in row 0.*nyx-hf mine"),
         ({"negative_scores": None}, {}, "lack negatives with scores in row 0"),
         ({"negative_scores": [12.5, 3, 1], "scorer": "bm25"}, {}, "lack cosines in row 0, whose scores are of bm25"),
+        ({"positive_recall_scores": [0.5]}, {}, "lack a retriever's own scores in row 0, which finder@1 scored"),
         ({}, {"fraction": 0.0}, "found fraction=0.0"),
         ({}, {"negatives": 0}, "negatives=0, expected"),
         ({}, {"split": "test"}, "found the split 'test', expected one to train on"),

@@ -37,6 +37,8 @@ def train_reranker(
     Settings are trl's, with a LoRA adapter that is merged at the end. resume_from_checkpoint=auto goes on where a run
     stopped.
     """
+    from accelerate import PartialState
+
     from nyx_hf.build import shown_command
     from nyx_hf.trainer.reranker_arguments import parse_reranker_run
     from nyx_hf.trainer.reranker_training import train_reranker as train
@@ -46,6 +48,7 @@ def train_reranker(
     result = train(run, shown_command(["nyx-hf", *sys.argv[1:]]), overwrite=overwrite)
     if run.training.should_save:
         typer.echo(json.dumps(result.as_json()) if as_json else result.as_text())
+    PartialState().destroy_process_group()  # left open, it may abort a process on its way out
 
 
 @app.command(

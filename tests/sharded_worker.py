@@ -35,6 +35,9 @@ def main(kind: str, backbone: str, folder: str, settings: dict[str, dict[str, An
     torch.set_num_threads(1)
     results = {name: steps_of(Path(backbone), Path(folder) / name, kind, 2, **how) for name, how in settings.items()}
     torch.save(results, Path(folder) / f"rank{os.environ['RANK']}.pt")
+    torch.distributed.barrier()
+    # as the training script does: with the group still open, a thread of it may abort the process on its way out
+    PartialState().destroy_process_group()
 
 
 if __name__ == "__main__":

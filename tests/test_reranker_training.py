@@ -1,7 +1,10 @@
 """Training a reranker: pairs and labels, the paper's recipe, a run that learns, and the folder that it leaves."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoTokenizer
 from typer.testing import CliRunner
@@ -21,6 +25,7 @@ from nyx_hf.folders import check_folder
 from nyx_hf.model_cards.dataset_card import DatasetFacts
 from nyx_hf.model_cards.reranker_card import reranker_snippets
 from nyx_hf.reranker import NyxReranker
+from nyx_hf.trainer.launch import Launch
 from nyx_hf.trainer.recipe_files import RecipeError
 from nyx_hf.trainer.reranker_arguments import RECIPES, parse_reranker_run
 from nyx_hf.trainer.reranker_data import IGNORED, PairCollator, pair_rows
@@ -160,6 +165,51 @@ class TestSettings:
         words = ["train-reranker", str(dataset), "--base", str(base), "--out", str(tmp_path / "out"), "smoke=true"]
         done = CliRunner().invoke(app, [*words, """wording='{"no": "YES not"}'"""])
         assert done.exit_code == 1 and "begin with the same token" in done.output and not (tmp_path / "out").exists()
+
+
+STEPS = ["smoke=true", "max_steps=4", "save_steps=2", "save_total_limit=4", "learning_rate=0.01", "negatives=1"]
+
+
+@pytest.mark.e2e
+class TestSpreadAndResumed:
+    """Two processes, and a run that goes on, leave what one run in one process leaves."""
+
+    @pytest.fixture(scope="class")
+    def alone(self, dataset: Path, base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        out = tmp_path_factory.mktemp("alone") / "reranker"
+        words = ["train-reranker", str(dataset), "--base", str(base), "--out", str(out), *STEPS]
+        done = CliRunner().invoke(app, [*words, "per_device_train_batch_size=4"])
+        assert done.exit_code == 0, done.output
+        before, after = (load_file(folder / "model.safetensors") for folder in (base, out))
+        assert max((after[key] - value).abs().max() for key, value in before.items()) > 1e-3, "nothing was learned"
+        return out
+
+    @staticmethod
+    def check(out: Path, alone: Path) -> None:
+        expected, found = (load_file(folder / "model.safetensors") for folder in (alone, out))
+        assert expected.keys() == found.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, rtol=0, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}")
+
+    def test_two_processes(self, alone: Path, dataset: Path, base: Path, tmp_path: Path) -> None:
+        out = tmp_path / "reranker"
+        words = ["train-reranker", str(dataset), "--base", str(base), "--out", str(out), "--json", *STEPS]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+        command = [*Launch(2, "ddp").words(), "-m", "nyx_hf", *words, "per_device_train_batch_size=2"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert [json.loads(line)["steps"] for line in done.stdout.splitlines() if line.startswith('{"folder')] == [4]
+        self.check(out, alone)
+
+    def test_resumed(self, alone: Path, dataset: Path, base: Path, tmp_path: Path) -> None:
+        out = tmp_path / "reranker"
+        shutil.copytree(alone / "checkpoint-2", out / "checkpoint-2")
+        words = ["train-reranker", str(dataset), "--base", str(base), "--out", str(out), *STEPS]
+        done = CliRunner().invoke(app, [*words, "per_device_train_batch_size=4", "resume_from_checkpoint=auto"])
+        assert done.exit_code == 0, done.output
+        log = json.loads((out / "checkpoint-4" / "trainer_state.json").read_text())["log_history"]
+        assert [line["step"] for line in log if "loss" in line] == [1, 2, 3, 4]
+        self.check(out, alone)
 
 
 @pytest.mark.e2e

@@ -136,10 +136,26 @@ class SearchIndex:
         """Does what `search` does, for queries that are read already; an instruction of their own comes first."""
         if not queries:
             return []
+        common = self.store.properties.instruction if instruction is None else instruction
+        return self.nearest(self._encoded(queries, common), k, where)
+
+    def nearest(self, vectors: np.ndarray, k: int = 10, where: Where | None = None) -> list[list[SearchResult]]:
+        """Finds the documents nearest to vectors that are there already.
+
+        Args:
+            vectors: Of the index's model, float32 (Q, D), of length 1.
+            k: How many documents.
+            where: Only these documents.
+
+        Returns:
+            For each vector documents, the best first.
+
+        Raises:
+            ValueError: If `k` or a filter is out of range.
+        """
         if k < 1:
             raise StoreError(f"found k={k}, expected 1 or more")
-        common = self.store.properties.instruction if instruction is None else instruction
-        scores, ids = self.store.search(self._encoded(queries, common), k, where)
+        scores, ids = self.store.search(vectors, k, where)
         rows = self._rows(sorted({name for found in ids for name in found}))
         return [
             [SearchResult(name, float(score), *rows[name]) for name, score in zip(found, best, strict=True)]

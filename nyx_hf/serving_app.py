@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from nyx_hf._version import __version__
-from nyx_hf.serving_engine import Engine, make_engine
+from nyx_hf.serving_engine import Engine, bare_model, make_engine
 from nyx_hf.serving_errors import ApiError, add_error_handlers
 from nyx_hf.serving_gate import PAGE, App, Gate
 from nyx_hf.serving_schema import (
@@ -60,10 +60,12 @@ def make_app(
         An ASGI application; its threads run as long as its lifespan.
 
     Raises:
-        ValueError: The model is none, or a page is wanted and there is no index.
+        ValueError: The model is none, the index has another, or a page is wanted and there is no index.
     """
     if page and index is None:
         raise ValueError("a page shows what an index finds: name one with --index, or leave --page out")
+    if index is not None and bare_model(index.encoder) is not bare_model(model):
+        raise ValueError("the index has a model of its own: open it with `SearchIndex.open(…, model=model)`")
     service = Service(settings, make_engine(model), index, reranker)
 
     @asynccontextmanager

@@ -159,6 +159,11 @@ def _asked(plan: SentencePlan) -> tuple[str, str]:
     return plan.side, plan.instruction or ""
 
 
+def bare_model(encoder: Any) -> Any:
+    """Gives the model of an encoder; a model gives itself."""
+    return encoder.model if isinstance(encoder, (NyxEncoder, SentenceEncoder)) else encoder
+
+
 def make_engine(encoder: Any) -> Engine:
     """Makes an engine of a model.
 
@@ -171,9 +176,8 @@ def make_engine(encoder: Any) -> Engine:
     Raises:
         ValueError: It is neither.
     """
-    model = encoder.model if isinstance(encoder, NyxEncoder) else encoder
-    if isinstance(model, NyxModel):
+    if isinstance(model := bare_model(encoder), NyxModel):
         return NyxEngine(model)
-    if isinstance(model, SentenceEncoder):
-        return SentenceEngine(model)
+    if isinstance(encoder, SentenceEncoder):
+        return SentenceEngine(encoder)
     raise ValueError(f"found {type(encoder).__name__}, expected a NyxModel or a sentence-transformers model")

@@ -11,6 +11,7 @@ import numpy as np
 
 from nyx_hf.data_builders.embedding_cache import Side
 from nyx_hf.modeling.content_nyx import ContentError
+from nyx_hf.search_queries import read_query
 from nyx_hf.serving_batching import Batcher
 from nyx_hf.serving_content import Body, addresses, fetch, to_item
 from nyx_hf.serving_engine import Engine, Planned
@@ -30,11 +31,14 @@ class Prompt:
         side: Whether they are queries or documents, where that is said.
         name: Name of one of the model's prompts.
         text: An instruction in full; it wins.
+        sought: Whether an index is searched for it, which reads queries its own way: an instruction in the content
+            wins over all, and nothing may not be sought.
     """
 
     side: Side | None = None
     name: str | None = None
     text: str | None = None
+    sought: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,13 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Holds the threads."""
-        self._planner = ThreadPoolExecutor(1, "plan")
+        self._planner, self._searcher = ThreadPoolExecutor(1, "plan"), ThreadPoolExecutor(1, "search")
         try:
             async with self._batcher.running():
                 yield
         finally:
             self._planner.shutdown()
+            self._searcher.shutdown()
 
     async def embed(self, asked: Sequence[Asked], dimensions: int | None, param: str) -> tuple[np.ndarray, int]:
         """Encodes contents.
@@ -87,16 +92,21 @@ class Service:
         width = self._width(dimensions)
         with self._room(len(asked)):
             _, plans = await self._planned(asked, param)
-            vectors: list[np.ndarray] = []
-            for number, found in enumerate(await self._batcher.encode(plans)):
-                if isinstance(found, ContentError):
-                    raise _bad(found, number, param)
-                if isinstance(found, BaseException):
-                    raise found
-                vectors.append(found)
+            return await self._encoded(plans, width, param), sum(map(len, plans))
+
+    async def _encoded(self, plans: Sequence[Planned], width: int, param: str) -> np.ndarray:
+        """Encodes in batches with others' contents: (N, width), of length 1."""
+        vectors: list[np.ndarray] = []
+        for number, found in enumerate(await self._batcher.encode(plans)):
+            if isinstance(found, ContentError):
+                raise _bad(found, number, param)
+            if isinstance(found, BaseException):
+                raise found
+            vectors.append(found)
         cut = np.stack(vectors)[:, :width]  # (N, width)
-        lengths = np.linalg.norm(cut, axis=1, keepdims=True)
-        return cut / np.maximum(lengths, 1e-12), sum(map(len, plans))
+        lengths: np.ndarray = np.linalg.norm(cut, axis=1, keepdims=True)
+        unit: np.ndarray = cut / np.maximum(lengths, 1e-12)
+        return unit
 
     async def rerank(
         self, query: Body, documents: Sequence[Body], instruction: str | None, top_n: int | None
@@ -160,16 +170,20 @@ class Service:
         """
         if self.index is None:
             raise ApiError(404, "this server has no index: start it with --index", code="no_index")
+        properties = self.index.store.properties
         listed = where and {name: one if isinstance(one, list) else [one] for name, one in where.items()}
+        told = properties.instruction if instruction is None else instruction
         with self._room(1):
-            items, _ = await self._planned([Asked(query, Prompt("query", text=instruction))], "query")
             try:
-                return await self._batcher.compute(self._searched, items[0], k, listed, instruction, pictures)
-            except ValueError as error:  # a malformed query is one, too
+                _, plans = await self._planned([Asked(query, Prompt("query", text=told, sought=True))], "query")
+                [vector] = await self._encoded(plans, properties.dims, "query")
+                searched = self._searched, vector, k, listed, pictures
+                return await asyncio.get_running_loop().run_in_executor(self._searcher, *searched)
+            except ValueError as error:
                 raise ApiError(400, " ".join(str(error).split()), code="bad_search") from error
 
-    def _searched(self, item: Any, k: int, where: Any, instruction: str | None, pictures: bool) -> list[Shown]:
-        found = self.index.search(item, k=k, where=where, instruction=instruction)
+    def _searched(self, vector: np.ndarray, k: int, where: Any, pictures: bool) -> list[Shown]:
+        [found] = self.index.nearest(vector[None], k, where)
         return [shown(result, pictures) for result in found]
 
     def _room(self, contents: int) -> AbstractContextManager[None]:
@@ -207,6 +221,9 @@ class Service:
 
     def _plan(self, one: Asked, instruction: str | None, number: int, fetched: Any) -> tuple[Any, Planned]:
         item = to_item(one.body, number, self.settings, fetched)
+        if one.prompt.sought:
+            query = read_query(item, number)
+            item, instruction = {"content": query.content}, query.instruction or instruction
         return item, self.engine.plan(item, one.prompt.side, instruction, number)
 
     def _instruction(self, prompt: Prompt) -> str | None:

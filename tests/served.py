@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ import numpy as np
 from PIL import Image
 
 from nyx_hf.modeling.modeling_nyx import NyxModel
+from nyx_hf.retrievers import NyxEncoder
+from nyx_hf.search_index import SearchIndex
 from nyx_hf.serving_app import make_app
 from nyx_hf.serving_command import Server
 from nyx_hf.serving_settings import ServingSettings
+from nyx_hf.vector_store import StoreProperties
 from tests.pictures import noise_image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,29 +41,30 @@ def image_part(image: Image.Image) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": data_uri(image)}}
 
 
-@dataclass
-class FakeResult:
-    id: str
-    score: float
-    content: list[dict[str, Any]]
-    metadata: dict[str, Any] = field(default_factory=dict)
+class FakeStore:
+    """Finds a few documents in memory, by brute force."""
 
+    def __init__(self, vectors: np.ndarray, documents: Sequence[list[dict[str, Any]]]) -> None:
+        self.properties = StoreProperties("tiny", None, vectors.shape[1], columns={"at": "int64"})
+        self.vectors, self.documents = vectors, list(documents)
 
-class FakeIndex:
-    """Has `search` as `SearchIndex` does, over a few documents in memory."""
-
-    def __init__(self, model: NyxModel, documents: Sequence[list[dict[str, Any]]]) -> None:
-        self.model, self.documents = model, list(documents)
-        self.vectors = model.encode_document([{"content": one} for one in self.documents])
-
-    def search(self, query: Any, k: int = 10, where: Any = None, instruction: str | None = None) -> list[FakeResult]:
+    def search(self, vectors: np.ndarray, k: int, where: Any) -> tuple[list[list[float]], list[list[str]]]:
         if where is not None and set(where) != {"at"}:
             raise ValueError(f"found a filter by {sorted(where)}, expected at")
-        how = {} if instruction is None else {"prompt": instruction}
-        scores = self.vectors @ self.model.encode_query(query, **how)
-        best = [int(at) for at in np.argsort(-scores)]
-        kept = [at for at in best if where is None or at in where["at"]]
-        return [FakeResult(f"d{at}", float(scores[at]), self.documents[at], {"at": at}) for at in kept[:k]]
+        kept = [at for at in range(len(self.documents)) if where is None or at in where["at"]]
+        scores = vectors @ self.vectors[kept].T
+        best = np.argsort(-scores, axis=1)[:, :k]
+        ids = [[f"d{kept[at]}" for at in row] for row in best]
+        return [list(row[order]) for row, order in zip(scores, best, strict=True)], ids
+
+    def take(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        return [{"content": self.documents[int(name[1:])], "at": int(name[1:])} for name in ids]
+
+
+def fake_index(model: NyxModel, documents: Sequence[list[dict[str, Any]]]) -> SearchIndex:
+    """An index over a few documents in memory."""
+    store: Any = FakeStore(model.encode_document([{"content": one} for one in documents]), documents)
+    return SearchIndex(store, NyxEncoder("tiny", None, model))
 
 
 def small_index(folder: Path, model: Path) -> Path:
@@ -87,7 +91,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def listening(settings: ServingSettings, model: NyxModel, index: Any = None) -> Iterator[str]:
+def listening(settings: ServingSettings, model: Any, index: Any = None) -> Iterator[str]:
     """A server of this process, on a free port."""
     gate, port = make_app(settings, model, index), free_port()
     server = Server(gate, settings, {"host": "127.0.0.1", "port": port, "log_level": "warning"})

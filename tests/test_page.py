@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from gradio_client import Client, handle_file
 from PIL import Image
-from served import FakeIndex, Running, data_uri, running, small_index
+from served import Running, data_uri, fake_index, running, small_index
 
 from nyx_hf.modeling.modeling_nyx import NyxModel
 from nyx_hf.search_index import SearchIndex
@@ -80,7 +80,7 @@ def test_the_page_loads_nothing_from_elsewhere(server: Running) -> None:
 
 
 def test_the_page_asks_for_the_token(tiny_model: NyxModel) -> None:
-    index = FakeIndex(tiny_model, [[{"type": "text", "text": "birds"}]])
+    index = fake_index(tiny_model, [[{"type": "text", "text": "birds"}]])
     app = make_app(ServingSettings("tiny", token="correct-horse"), tiny_model, index, page=True)
     with TestClient(app) as client:
         assert client.get("/page/config").status_code == 401

@@ -2,10 +2,13 @@
 
 import asyncio
 import base64
+import copy
 import io
+import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +19,15 @@ import openai
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from served import FakeIndex, data_uri, image_part, running
+from served import data_uri, fake_index, image_part, running
 from typer.testing import CliRunner
 
 from nyx_hf import cli, serving_content
 from nyx_hf.data_builders.fetching import ImageFetcher
 from nyx_hf.modeling.modeling_nyx import NyxModel
 from nyx_hf.reranker import NyxReranker
+from nyx_hf.retrievers import NyxEncoder
+from nyx_hf.search_index import SearchIndex
 from nyx_hf.serving_app import make_app
 from nyx_hf.serving_command import read_token
 from nyx_hf.serving_settings import ServingSettings
@@ -37,16 +42,16 @@ def pictures() -> list[Image.Image]:
 
 
 @pytest.fixture(scope="module")
-def index(tiny_model: NyxModel, pictures: list[Image.Image]) -> FakeIndex:
+def index(tiny_model: NyxModel, pictures: list[Image.Image]) -> SearchIndex:
     texts = [[{"type": "text", "text": text}] for text in TEXTS]
     mixed = [
         [{"type": "text", "text": f"<b>{n}</b>"}, {"type": "image", "image": one}] for n, one in enumerate(pictures)
     ]
-    return FakeIndex(tiny_model, [*texts, *mixed])
+    return fake_index(tiny_model, [*texts, *mixed])
 
 
 @pytest.fixture(scope="module")
-def client(tiny_model: NyxModel, index: FakeIndex) -> Iterator[TestClient]:
+def client(tiny_model: NyxModel, index: SearchIndex) -> Iterator[TestClient]:
     with TestClient(make_app(ServingSettings("tiny"), tiny_model, index)) as found:
         yield found
 
@@ -344,7 +349,7 @@ def test_rerank_by_a_reranker(
         assert refused(client, 400, "/v1/rerank", query="x", documents=["a", broken])["code"] == "bad_content"
 
 
-def test_search(client: TestClient, index: FakeIndex, pictures: list[Image.Image]) -> None:
+def test_search(client: TestClient, index: SearchIndex, pictures: list[Image.Image]) -> None:
     body = {"content": [{"type": "text", "text": "0"}, image_part(pictures[0])]}
     results = post(client, "/search", query=body, k=4, thumbnails=True)["results"]
     offline = index.search(("0", pictures[0]), 4)
@@ -365,6 +370,24 @@ def test_search(client: TestClient, index: FakeIndex, pictures: list[Image.Image
     plain, told = (post(client, "/search", query="x", **how)["results"] for how in ({}, {"instruction": "Find birds"}))
     assert plain[0]["score"] != told[0]["score"]
     assert refused(client, 400, "/search", query="x", k=0)["param"] == "k"
+
+
+def test_queries_of_several_clients_share_a_batch(tiny_model: NyxModel, index: SearchIndex) -> None:
+    app = make_app(ServingSettings("tiny", wait_ms=200), tiny_model, index)
+    with TestClient(app) as client, ThreadPoolExecutor(4) as pool:
+        texts = ["a bird", "the end of the road", "code", "no"]
+        found = list(pool.map(lambda text: post(client, "/search", query=text, k=2)["results"], texts))
+        for text, results in zip(texts, found, strict=True):
+            assert [one["id"] for one in results] == [one.id for one in index.search(text, 2)]
+        metrics = client.get("/metrics").text
+        sizes = re.search(r'batch_items_bucket\{le="1"\} (\d+).*batch_items_count (\d+)', metrics, re.S)
+        assert sizes is not None and int(sizes[1]) < int(sizes[2])
+
+
+def test_the_index_has_the_server_s_model(tiny_model: NyxModel, index: SearchIndex) -> None:
+    other = SearchIndex(index.store, NyxEncoder("tiny", None, copy.copy(tiny_model)))
+    with pytest.raises(ValueError, match="a model of its own"):
+        make_app(ServingSettings("tiny"), tiny_model, other)
 
 
 def test_no_index(tiny_model: NyxModel) -> None:

@@ -24,9 +24,9 @@ PAGE = Page("serving.md")
 
 
 @pytest.fixture(scope="module")
-def url(tiny_folder: Path, tiny_model: NyxModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     index = SearchIndex.open(small_index(tmp_path_factory.mktemp("docs"), tiny_folder))
-    with listening(ServingSettings("model"), tiny_model, index) as found:
+    with listening(ServingSettings("model"), index.encoder, index) as found:
         yield found
 
 

@@ -9,7 +9,7 @@ import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from served import FakeIndex
+from served import fake_index
 
 from nyx_hf.modeling.modeling_nyx import NyxModel
 from nyx_hf.serving_app import make_app
@@ -31,7 +31,7 @@ POSTS = ["/v1/embeddings", "/v1/rerank", "/search"]
 
 @pytest.fixture(scope="module")
 def client(tiny_model: NyxModel) -> Iterator[TestClient]:
-    index = FakeIndex(tiny_model, [[{"type": "text", "text": "a"}], [{"type": "text", "text": "b"}]])
+    index = fake_index(tiny_model, [[{"type": "text", "text": "a"}], [{"type": "text", "text": "b"}]])
     with TestClient(make_app(ServingSettings("tiny", wait_ms=0), tiny_model, index)) as found:
         yield found
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from PIL import Image
 from skimage import data
 
 from nyx_hf.retrievers import load_encoder
+from nyx_hf.search_index import SearchIndex
 from nyx_hf.serving_app import make_app
 from nyx_hf.serving_command import Server
 from nyx_hf.serving_settings import ServingSettings
+from nyx_hf.vector_store import StoreProperties
 
 PORT = 8123
 LINES = {
@@ -38,31 +40,28 @@ LINES = {
 }
 
 
-@dataclass
-class Photo:
-    """A document."""
-
-    id: str
-    score: float
-    content: list[dict[str, Any]]
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-
 class Photos:
-    """Finds photographs by their lines."""
+    """A store of photographs, each by the vector of its line."""
 
     def __init__(self, encoder: Any) -> None:
-        self.encoder, self.names = encoder, [name for name in LINES if pictured(name) is not None]
-        rows = [[{"type": "text", "text": LINES[name]}] for name in self.names]
+        self.names = [name for name in LINES if pictured(name) is not None]
+        rows = [[text(LINES[name])] for name in self.names]
         self.vectors = encoder.encode(rows, "document", None)
+        dims = self.vectors.shape[1]
+        self.properties = StoreProperties(encoder.name, encoder.revision, dims, encoder.settings(), columns={})
 
-    def search(self, query: Any, k: int = 10, where: Any = None, instruction: str | None = None) -> list[Photo]:
-        scores = self.vectors @ self.encoder.encode([query["content"]], "query", None)[0]
-        best = [int(at) for at in np.argsort(-scores)[:k]]
-        return [Photo(self.names[at], float(scores[at]), self.parts(self.names[at])) for at in best]
+    def search(self, vectors: np.ndarray, k: int, where: Any) -> tuple[np.ndarray, list[list[str]]]:
+        scores = vectors @ self.vectors.T  # (Q, N)
+        best = np.argsort(-scores, axis=1)[:, :k]
+        return np.take_along_axis(scores, best, axis=1), [[self.names[at] for at in row] for row in best]
 
-    def parts(self, name: str) -> list[dict[str, Any]]:
-        return [{"type": "image", "image": pictured(name)}, {"type": "text", "text": LINES[name]}]
+    def take(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        return [{"content": [{"type": "image", "image": pictured(one)}, text(LINES[one])]} for one in ids]
+
+
+def text(words: str) -> dict[str, Any]:
+    """A part."""
+    return {"type": "text", "text": words}
 
 
 def pictured(name: str) -> Image.Image | None:
@@ -75,7 +74,8 @@ def pictured(name: str) -> Image.Image | None:
 def main(out: str = "docs/images/serve.png") -> None:
     encoder = load_encoder(str(get_model_path()))
     settings = ServingSettings("photographs")
-    gate = make_app(settings, encoder, Photos(encoder), page=True)
+    store: Any = Photos(encoder)
+    gate = make_app(settings, encoder, SearchIndex(store, encoder), page=True)
     server = Server(gate, settings, {"host": "127.0.0.1", "port": PORT, "log_level": "warning"})
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -56,9 +56,22 @@ class McNemar:
             Such as `second better, p=0.003`, or `no difference told apart, p=0.4 (n=120)`, n being the questions.
         """
         if self.p_exact >= level:
-            return f"no difference told apart, p={self.p_exact:.2g} (n={self.questions})"
+            return f"no difference told apart, {shown_p(self.p_exact)} (n={self.questions})"
         better = names[0] if self.only_first > self.only_second else names[1]
-        return f"{better} better, " + (f"p={self.p_exact:.2g}" if self.p_exact >= 1e-4 else "p<0.0001")
+        return f"{better} better, {shown_p(self.p_exact)}"
+
+
+def shown_p(value: float, before: str = "p=") -> str:
+    """Writes a p-value.
+
+    Args:
+        value: The p-value.
+        before: What stands before it: `p≤` where several are told together, nothing in a column of its own.
+
+    Returns:
+        Such as `p=0.027`; `p<0.0001` for all that are less.
+    """
+    return f"{before}{value:.2g}" if value >= 1e-4 else f"{before.rstrip('=≤≥')}<0.0001"
 
 
 def bootstrap_interval(

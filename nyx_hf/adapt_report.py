@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from nyx_hf.adapt_pictures import bars, gallery_of
 from nyx_hf.adapt_rankings import METRICS, Questions
-from nyx_hf.data_builders.significance import McNemar, bootstrap_interval, mcnemar, paired_difference
+from nyx_hf.data_builders.significance import McNemar, bootstrap_interval, mcnemar, paired_difference, shown_p
 
 LEVEL = 0.05
 SYSTEMS = {"tuned": "tuned", "base": "the base", "bm25": "BM25"}
@@ -99,12 +99,11 @@ def verdict(first: Mapping[str, float], tests: Mapping[str, McNemar]) -> str:
     found = {name: _direction(test) for name, test in tests.items()}
     p_values = [test.p_exact for test in tests.values()]
     if set(found.values()) == {"no difference told apart"}:
-        return f"{shares}: no difference told apart from either (p ≥ {min(p_values):.2g})"
+        return f"{shares}: no difference told apart from either ({shown_p(min(p_values), 'p≥')})"
     if len(set(found.values())) == 1:
-        highest = max(p_values)
-        return f"{shares}: {found['base']} than both ({'p < 0.001' if highest < 0.001 else f'p ≤ {highest:.2g}'})"
+        return f"{shares}: {found['base']} than both ({shown_p(max(p_values), 'p≤')})"
     parts = [
-        f"{said} {'from' if said.startswith('no') else 'than'} {SYSTEMS[name]} ({_p(tests[name].p_exact)})"
+        f"{said} {'from' if said.startswith('no') else 'than'} {SYSTEMS[name]} ({shown_p(tests[name].p_exact)})"
         for name, said in found.items()
     ]
     return f"{shares}: {', '.join(parts)}"
@@ -138,10 +137,6 @@ def _direction(test: McNemar) -> str:
     return "better" if test.only_second > test.only_first else "worse"
 
 
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
-
-
 def _page(report: Mapping[str, Any]) -> str:
     counts, general = report["questions"], report["general"]
     table = tabulate(
@@ -156,7 +151,13 @@ def _page(report: Mapping[str, Any]) -> str:
     )
     tests = tabulate(
         [
-            [SYSTEMS[name], test["only_second"], test["only_first"], _p(test["p_exact"]), f"{test['statistic']:.2f}"]
+            [
+                SYSTEMS[name],
+                test["only_second"],
+                test["only_first"],
+                shown_p(test["p_exact"], ""),
+                f"{test['statistic']:.2f}",
+            ]
             for name, test in report["mcnemar of the right passage first"].items()
         ],
         ("tuned against", "only tuned right", "only the other right", "exact p", "χ²"),

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from nyx_hf.data_builders.significance import McNemar, bootstrap_interval, mcnemar, paired_difference
+from nyx_hf.data_builders.significance import McNemar, bootstrap_interval, mcnemar, paired_difference, shown_p
 from nyx_hf.urag_answers import Answers
 from nyx_hf.urag_sets import OpenedSet
 
@@ -52,7 +52,7 @@ class Comparison:
         if self.test is None:
             return [self.difference.shown("+"), *[""] * 5]
         counts = [f"{self.test.only_second:,}", f"{self.test.only_first:,}"]
-        p_values = [f"{self.test.p_corrected:.2g}", f"{self.test.p_exact:.2g}"]
+        p_values = [shown_p(one, "") for one in (self.test.p_corrected, self.test.p_exact)]
         return [self.difference.shown("+"), *counts, f"{self.test.statistic:.2f}", *p_values]
 
     def verdict(self, first: str, second: str) -> str:

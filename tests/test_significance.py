@@ -8,7 +8,7 @@ from scipy.stats import bootstrap, chi2
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from nyx_hf.data_builders import significance
-from nyx_hf.data_builders.significance import Difference, bootstrap_interval, mcnemar, paired_difference
+from nyx_hf.data_builders.significance import Difference, bootstrap_interval, mcnemar, paired_difference, shown_p
 
 SAMPLES = {
     "scores": np.random.default_rng(1).random(37),
@@ -134,6 +134,8 @@ def test_verdicts_say_which_is_better():
     assert mcnemar(wins, wins).verdict() == "no difference told apart, p=1 (n=14)"
     clear = mcnemar([False] * 1200, [True] * 1200)
     assert clear.verdict() == "second better, p<0.0001"
+    assert shown_p(0.0274, "p≤") == "p≤0.027" and shown_p(1e-9, "p≤") == "p<0.0001"
+    assert shown_p(0.0274, "") == "0.027" and shown_p(1e-9, "") == "<0.0001"
 
 
 def test_many_questions_are_no_trouble():

@@ -11,6 +11,8 @@ from typing import Any
 
 from measuring import table
 
+from nyx_hf.data_builders.significance import shown_p
+
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 
 
@@ -133,7 +135,7 @@ def _verdict(report: Mapping[str, Any]) -> str:
         first, second = pair.split(" | ")
         better = second if report[second]["recall@1"] > report[first]["recall@1"] else first
         apart = f"{better} is better" if p < 0.05 else "no difference told apart"
-        told.append(f"{first} and {second}: {apart} ({'p<0.0001' if p < 1e-4 else f'p={p:.2g}'})")
+        told.append(f"{first} and {second}: {apart} ({shown_p(p)})")
     return f"Recall@1, McNemar's exact test: {'; '.join(told)}."
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -177,8 +178,8 @@ class Service:
             try:
                 _, plans = await self._planned([Asked(query, Prompt("query", text=told, sought=True))], "query")
                 [vector] = await self._encoded(plans, properties.dims, "query")
-                searched = self._searched, vector, k, listed, pictures
-                return await asyncio.get_running_loop().run_in_executor(self._searcher, *searched)
+                search = partial(self._searched, vector, k, listed, pictures)
+                return await asyncio.get_running_loop().run_in_executor(self._searcher, search)
             except ValueError as error:
                 raise ApiError(400, " ".join(str(error).split()), code="bad_search") from error
 

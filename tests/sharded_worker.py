@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import deepspeed
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
@@ -29,6 +30,8 @@ def main(kind: str, backbone: str, folder: str, settings: dict[str, dict[str, An
     from test_sharded import steps_of
 
     if kind.startswith("zero"):
+        # or DeepSpeed compiles its operation for shared memory, for two minutes: gloo does as well
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         PartialState(backend="gloo")  # transformers would ask for CUDA's
     elif kind == "fsdp2":
         PartialState(cpu=True, backend="gloo").distributed_type = DistributedType.MULTI_GPU  # or it would be DDP

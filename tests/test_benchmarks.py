@@ -14,8 +14,8 @@ SMALL = {
 }
 
 
-@pytest.mark.e2e
-@pytest.mark.parametrize("name", ["losses", pytest.param("chunks", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("name", list(SMALL))
 def test_it_prints_both_sides_and_writes_json(name: str, tmp_path: Path) -> None:
     script, out = ROOT / "tests" / "benchmarks" / f"{name}.py", tmp_path / "out.json"
     done = subprocess.run(

@@ -43,6 +43,7 @@ def test_memory_grows_with_the_batch_and_not_its_square() -> None:
     assert peaks[1] - peaks[0] < 128 * 2**20
 
 
+@pytest.mark.long
 def test_16384_rows_take_less_than_one_copy_of_their_similarities() -> None:
     """One copy would be 1 GiB; torch itself takes the rest of what is held."""
     assert step(16_384, 256)["peak"] - step(1024, 256)["peak"] < GIB

@@ -102,8 +102,8 @@ def alone(tiny_backbones: dict[str, Path], tmp_path_factory: pytest.TempPathFact
         ("ddp", ["plain", "chunks", "lora"]),
         ("fsdp2", ["plain", "chunks", "lora"]),
         ("zero2", ["plain"]),  # DeepSpeed allows one trainer a process
-        ("zero2", ["chunks"]),
-        ("zero3", ["chunks"]),
+        pytest.param("zero2", ["chunks"], marks=pytest.mark.long),
+        pytest.param("zero3", ["chunks"], marks=pytest.mark.long),
         ("zero3", ["lora"]),
     ],
 )

@@ -104,6 +104,7 @@ class TestParsing:
     def test_words(self) -> None:
         values = {"a": 1, "b": None, "c": True, "d": [1, 2], "e": {"x": [1]}, "f": "text", "g": []}
         assert to_words(values) == ["--a", "1", "--c", "true", "--d", "1", "2", "--e", '{"x": [1]}', "--f", "text"]
+        assert to_words({"save_strategy": False, "bf16": False}) == ["--save_strategy", "no", "--bf16", "false"]
 
     def test_blocks(self) -> None:
         recipe = {"a": 1, "b": 1, "overrides": {"smoke": {"a": 2}, "small": {"b": 2}}}

@@ -136,7 +136,8 @@ def to_words(values: Mapping[str, Any]) -> list[str]:
     """
     words: list[str] = []
     for key, value in values.items():
-        if items := as_words(as_list(value)):
+        meant = "no" if value is False and key.endswith("_strategy") else value  # YAML reads a bare `no` as false
+        if items := as_words(as_list(meant)):
             words += [f"--{key}", *items]
     return words
 

@@ -77,7 +77,7 @@ def page(found: Found) -> str:
     filters = "".join(f" · {column} = {' or '.join(values)}" for column, values in found.where.items())
     facts = f"{found.documents:,} documents · {found.model}{filters}"
     sections = [_section(query, hits) for query, hits in zip(found.queries, found.results, strict=True)]
-    title = f"What {found.index} finds"
+    title = f"Found in {found.index}"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -138,7 +138,7 @@ class Found:
             )
             for query, found in zip(self.queries, self.results, strict=True)
         ]
-        return gallery(examples, path, title=f"What {self.index} finds", hits=min(self.k, 4), tally=False)
+        return gallery(examples, path, title=f"Found in {self.index}", hits=min(self.k, 4), tally=False)
 
 
 def shown_text(content: Sequence[Row], length: int) -> str:

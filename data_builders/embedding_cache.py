@@ -66,7 +66,8 @@ class EmbeddingCache:
         """
         places = self._places()
         keys: list[str] = []
-        remaining = iter(tqdm(rows, desc=f"encode {side}s", unit="row"))
+        what = {"query": "encode queries", "document": "encode documents"}[side]
+        remaining = iter(tqdm(rows, desc=what, unit="row"))
         while batch := list(islice(remaining, self._batch_size * _COMMIT)):
             fresh: dict[str, Pair] = {}
             for content, instruction in batch:

@@ -6,6 +6,25 @@ from pathlib import Path
 
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetGenerationError
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # it is public, by its docs
+
+
+def check_name(name: str) -> None:
+    """Refuses what is neither on this machine nor a name that the Hub could have.
+
+    Args:
+        name: Of a model or a dataset: a path, `name` or `owner/name`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if Path(name).exists():
+        return
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ValueError(f"{name} is neither a folder nor a Hub name (owner/name): check the path") from error
 
 
 def load_tables(
@@ -26,8 +45,9 @@ def load_tables(
         Each config's splits.
 
     Raises:
-        ValueError: If there is no such config, or its files do not agree with each other.
+        ValueError: If there is no such dataset or config, or its files do not agree with each other.
     """
+    check_name(str(path_or_repo))
     folder = Path(path_or_repo)
     # a description changes nothing but where the cache keeps the rows
     known_by = {"description": _fingerprint(folder)} if folder.is_dir() else {}

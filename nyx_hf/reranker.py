@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from nyx_hf.data_builders.loading import check_name
 from nyx_hf.modeling.backbones_nyx import check_weights
 from nyx_hf.modeling.processing_nyx import Plan
 from nyx_hf.reranker_features import FeatureCache
@@ -72,6 +73,7 @@ class NyxReranker:
             OSError: If its weights are not there.
         """
         folder, name = Path(name_or_folder), str(name_or_folder)
+        check_name(name)
         commit = folder_hash(folder) if folder.is_dir() else commit_of(name, revision or "main", "model")
         hub: dict[str, Any] = {} if folder.is_dir() or commit is None else {"revision": commit}
         try:

@@ -13,6 +13,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from sentence_transformers import SentenceTransformer
 
 from nyx_hf.data_builders.embedding_cache import Encoder, Side
+from nyx_hf.data_builders.loading import check_name
 from nyx_hf.data_builders.schema import Row, present_parts
 from nyx_hf.data_builders.searching import DenseSearcher, LexicalSearcher, Searcher
 from nyx_hf.modeling.images_nyx import load_image
@@ -63,8 +64,9 @@ def load_encoder(name: str, revision: str | None = None, device: str | None = No
         The encoder.
 
     Raises:
-        ValueError: If it is neither one of ours nor one of sentence-transformers'.
+        ValueError: If it is not there, or neither one of ours nor one of sentence-transformers'.
     """
+    check_name(name)
     folder = Path(name)
     commit = folder_hash(folder) if folder.is_dir() else commit_of(name, revision or "main", "model")
     shown = folder.resolve().name if folder.is_dir() else name

@@ -414,7 +414,9 @@ class TestCommand:
 
     def test_a_dataset_or_model_that_is_not_there_is_one_line(self, tmp_path: Path) -> None:
         done = self.run(tmp_path / "none", "--model", "bm25", "--out", tmp_path / "hard")
-        assert done.exit_code == 1 and "error: " in done.output
+        assert done.exit_code == 1 and "none is neither a folder nor a Hub name" in done.output
         (tmp_path / "empty").mkdir()
-        done = self.run(mixed(tmp_path / "data"), "--model", tmp_path / "empty", "--out", tmp_path / "hard")
+        done = self.run(mixed(tmp_path / "data"), "--model", tmp_path / "none", "--out", tmp_path / "hard")
+        assert done.exit_code == 1 and "none is neither a folder nor a Hub name" in done.output
+        done = self.run(tmp_path / "data", "--model", tmp_path / "empty", "--out", tmp_path / "hard")
         assert done.exit_code == 1 and "cannot be opened as a retriever" in done.output

@@ -30,7 +30,7 @@ def url(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield found
 
 
-@pytest.mark.parametrize("line", PAGE.commands())
+@pytest.mark.parametrize("line", [line for line in PAGE.commands() if not line.startswith("vllm ")])
 def test_every_command_is_one(line: str) -> None:
     check_command(line)
 
